@@ -1,0 +1,133 @@
+package cwmp_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/uspbridge/uspbridge/cwmp"
+)
+
+func TestDeviceKey(t *testing.T) {
+	tests := []struct {
+		name string
+		id   cwmp.DeviceID
+		want cwmp.DeviceKey
+	}{
+		{"plain", cwmp.DeviceID{Manufacturer: "M", OUI: "00D09E", ProductClass: "Router_2.0", SerialNumber: "S1"}, "00D09E-Router_2.0-S1"},
+		{"the manufacturer does not matter", cwmp.DeviceID{Manufacturer: "N", OUI: "00D09E", ProductClass: "Router_2.0", SerialNumber: "S1"}, "00D09E-Router_2.0-S1"},
+		{"no product class", cwmp.DeviceID{OUI: "00D09E", SerialNumber: "S1"}, "00D09E--S1"},
+		{"blank and separator", cwmp.DeviceID{OUI: "00D09E", ProductClass: "Speed Touch-7", SerialNumber: "ä%"}, "00D09E-Speed%20Touch%2D7-%C3%A4%25"},
+		{"case is kept", cwmp.DeviceID{OUI: "00d09e", ProductClass: "r", SerialNumber: "s"}, "00d09e-r-s"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.id.Key(); got != tt.want {
+				t.Errorf("key %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestDeviceKeyUnique: two CPE have the same key only if all three parts are equal.
+func TestDeviceKeyUnique(t *testing.T) {
+	part := rapid.StringOf(rapid.SampledFrom([]rune("aA-%2D. ä")))
+	rapid.Check(t, func(t *rapid.T) {
+		a := cwmp.DeviceID{OUI: part.Draw(t, "OUI"), ProductClass: part.Draw(t, "class"), SerialNumber: part.Draw(t, "serial")}
+		b := cwmp.DeviceID{OUI: part.Draw(t, "OUI"), ProductClass: part.Draw(t, "class"), SerialNumber: part.Draw(t, "serial")}
+		if (a == b) != (a.Key() == b.Key()) {
+			t.Fatalf("%+v and %+v have keys %s and %s", a, b, a.Key(), b.Key())
+		}
+	})
+}
+
+func TestPath(t *testing.T) {
+	tests := []struct {
+		path    cwmp.Path
+		partial bool
+		root    cwmp.Path
+	}{
+		{"", true, ""},
+		{"Device.", true, "Device."},
+		{"InternetGatewayDevice.DeviceInfo.UpTime", false, "InternetGatewayDevice."},
+		{".ExternalIPAddress", false, "."},
+		{"Device", false, ""},
+	}
+	for _, tt := range tests {
+		if got := tt.path.IsPartial(); got != tt.partial {
+			t.Errorf("%q partial: %v", tt.path, got)
+		}
+		if got := tt.path.Root(); got != tt.root {
+			t.Errorf("root of %q: %q, want %q", tt.path, got, tt.root)
+		}
+	}
+}
+
+func TestVersionOfNamespace(t *testing.T) {
+	tests := []struct {
+		namespace string
+		want      cwmp.Version
+		ok        bool
+	}{
+		{"urn:dslforum-org:cwmp-1-0", cwmp.Version1_0, true},
+		{"urn:dslforum-org:cwmp-1-2", cwmp.Version1_2, true},
+		{" urn:dslforum-org:cwmp-1-4\n", cwmp.Version1_4, true},
+		{"urn:dslforum-org:cwmp-1-0/", cwmp.Version1_0, true},
+		{"urn:dslforum-org:cwmp-1-01", cwmp.Version1_1, true},
+		{"urn:dslforum-org:cwmp-1-5", cwmp.Version1_4, true},
+		{"urn:dslforum-org:cwmp-1-10", cwmp.Version1_4, true},
+		{"urn:dslforum-org:cwmp-1-", 0, false},
+		{"urn:dslforum-org:cwmp-1-x", 0, false},
+		{"urn:dslforum-org:cwmp-2-0", 0, false},
+		{"", 0, false},
+	}
+	for _, tt := range tests {
+		if v, ok := cwmp.VersionOfNamespace(tt.namespace); v != tt.want || ok != tt.ok {
+			t.Errorf("%q is %v %v, want %v %v", tt.namespace, v, ok, tt.want, tt.ok)
+		}
+	}
+	for v := cwmp.Version1_0; v <= cwmp.Version1_4; v++ {
+		if got, ok := cwmp.VersionOfNamespace(v.Namespace()); got != v || !ok {
+			t.Errorf("%v reads back as %v", v, got)
+		}
+	}
+}
+
+func TestInformParameterAndEvent(t *testing.T) {
+	m := &cwmp.Inform{Events: []cwmp.Event{{Code: cwmp.EventBoot}}, ParameterList: []cwmp.ParameterValue{
+		{Name: ".ExternalIPAddress", Value: cwmp.Value{Text: "1"}},
+		{Name: "InternetGatewayDevice.DeviceInfo.SoftwareVersion", Value: cwmp.Value{Text: "2"}}}}
+	if v, ok := m.Parameter("DeviceInfo.SoftwareVersion"); !ok || v.Text != "2" {
+		t.Errorf("SoftwareVersion is %v %v", v, ok)
+	}
+	if _, ok := m.Parameter("SoftwareVersion"); ok {
+		t.Error("a path that is not directly below the root was found")
+	}
+	if !m.HasEvent(cwmp.EventBoot) || m.HasEvent(cwmp.EventPeriodic) {
+		t.Error("HasEvent does not tell BOOT from PERIODIC")
+	}
+}
+
+func TestFault(t *testing.T) {
+	f := &cwmp.Fault{Code: cwmp.FaultInvalidArguments, Text: "Invalid arguments",
+		Parameters: []cwmp.ParameterFault{{Name: "Device.A", Code: 9007, Text: "too long"}}}
+	var found *cwmp.Fault
+	if !errors.As(fmt.Errorf("set: %w", f), &found) || found != f {
+		t.Error("a wrapped fault is not found")
+	}
+	if got, want := f.Error(), "CWMP fault 9003: Invalid arguments; Device.A: 9007 too long"; got != want {
+		t.Errorf("error %q, want %q", got, want)
+	}
+	for code := cwmp.FaultMethodNotSupported; code <= cwmp.FaultInvalidDUStateVersionExists; code++ {
+		if code.Text() == "" || code.ByACS() {
+			t.Errorf("%d has text %q, by ACS %v", code, code.Text(), code.ByACS())
+		}
+	}
+	for code := cwmp.FaultACSMethodNotSupported; code <= cwmp.FaultACSIncompatible; code++ {
+		if code.Text() == "" || !code.ByACS() {
+			t.Errorf("%d has text %q, by ACS %v", code, code.Text(), code.ByACS())
+		}
+	}
+}
