@@ -1,0 +1,85 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/uspbridge/uspbridge/usp"
+)
+
+// Config says how Dial reaches agents.
+type Config struct {
+	URL        string // ws://127.0.0.1:7548/usp
+	Controller usp.EndpointID
+	Token      string      // of the console; "" on loopback
+	TLS        *tls.Config // for wss://; nil: the system's roots
+}
+
+// maxRecord bounds a record received, in bytes.
+const maxRecord = 32 << 20
+
+// Dial connects to a WebSocket server of agents (TR-369 "WebSocket Binding").
+func Dial(ctx context.Context, cfg Config) (*Client, error) {
+	header := http.Header{}
+	target, err := url.Parse(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no WebSocket URL: %w", cfg.URL, err)
+	}
+	query := target.Query()
+	query.Set("eid", string(cfg.Controller))
+	target.RawQuery = query.Encode() // R-WS.10b; a percent sign becomes %25 (R-WS.10c)
+	if cfg.Token != "" {
+		header.Set("Authorization", "Bearer "+cfg.Token)
+	}
+	dialer := websocket.Dialer{Subprotocols: []string{"v1.usp"}, HandshakeTimeout: 10 * time.Second, TLSClientConfig: cfg.TLS} // R-WS.9
+	conn, resp, err := dialer.DialContext(ctx, target.String(), header)
+	if err != nil {
+		if resp != nil {
+			return nil, fmt.Errorf("%s answered %s: %w", cfg.URL, resp.Status, err)
+		}
+		return nil, fmt.Errorf("no bridge answers at %s; is `uspbridge serve` running? %w", cfg.URL, err)
+	}
+	if conn.Subprotocol() != "v1.usp" { // R-WS.12
+		conn.Close()
+		return nil, fmt.Errorf("%s speaks WebSocket, but not USP", cfg.URL)
+	}
+	conn.SetReadLimit(maxRecord)
+	return New(cfg.Controller, &socket{conn: conn}), nil
+}
+
+// socket is a WebSocket as a Link.
+type socket struct {
+	mu   sync.Mutex // of writers
+	conn *websocket.Conn
+}
+
+func (s *socket) Send(ctx context.Context, _ usp.EndpointID, record []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(10 * time.Second)
+	}
+	if err := s.conn.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	return s.conn.WriteMessage(websocket.BinaryMessage, record)
+}
+
+func (s *socket) Receive() ([]byte, error) {
+	for {
+		kind, b, err := s.conn.ReadMessage()
+		if err != nil || kind == websocket.BinaryMessage {
+			return b, err
+		}
+	}
+}
+
+func (s *socket) Close() error { return s.conn.Close() }

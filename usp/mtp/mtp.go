@@ -1,0 +1,109 @@
+// Package mtp is the one interface of all Message Transfer Protocols. A
+// transport moves opaque USP records between this program and remote endpoints;
+// it knows addresses and connections, not messages, agents or devices. Package
+// agent stands above it for hosted agents, package client for a controller.
+package mtp
+
+import (
+	"context"
+	"errors"
+
+	"github.com/uspbridge/uspbridge/usp"
+)
+
+// Protocol is the name of a transport as Device:2 writes it.
+type Protocol string
+
+// The protocols of Device.LocalAgent.MTP.{i}.Protocol.
+const (
+	WebSocket Protocol = "WebSocket"
+	MQTT      Protocol = "MQTT"
+	STOMP     Protocol = "STOMP"
+	UDS       Protocol = "UDS"
+	CoAP      Protocol = "CoAP"
+)
+
+// Address says where a remote endpoint is reached on one transport. Which
+// fields matter is the transport's business: Topic for MQTT, Destination for
+// STOMP, URL for a WebSocket client. Conn is the transport's own token for a
+// live connection and is preferred while it lives; it is comparable and does
+// not survive a restart.
+type Address struct {
+	Protocol    Protocol
+	Topic       string
+	Destination string
+	URL         string
+	Conn        any
+}
+
+// Inbound is a record that arrived.
+type Inbound struct {
+	Record []byte         // the encoded USP record; the receiver may keep it
+	Reply  Address        // where an answer goes
+	Peer   usp.EndpointID // the sender as the connection has it (bbf-usp-protocol, ?eid=, …); "" if it does not say
+	Local  usp.EndpointID // the hosted endpoint the address names (/usp/<id>, topic); "" if it does not say
+
+	// Trusted is set for a connection that may speak as the built-in
+	// command-line controller: loopback, or the console token was shown.
+	Trusted bool
+}
+
+// Handler takes what a transport receives. Receive must not block for long:
+// transports may call it from their reading loop; it returns an error when the
+// record is refused so badly that the transport should close the connection
+// (WebSocket 1003/1007/1008), nil otherwise.
+type Handler interface {
+	Receive(in Inbound) error
+	// Connected tells of a new usable path to a peer, for transports where the
+	// peer is known (a WebSocket connection with an endpoint id), so that a
+	// Connect record can be sent. Disconnected tells that it has ended.
+	Connected(peer, local usp.EndpointID, via Address)
+	Disconnected(peer, local usp.EndpointID, via Address)
+}
+
+// Transport is a running Message Transfer Protocol.
+type Transport interface {
+	Protocol() Protocol
+	// Serve runs until ctx ends, reconnecting by itself; it returns an error
+	// only if it cannot start at all (address in use, bad configuration).
+	Serve(ctx context.Context, h Handler) error
+	// Ready is closed once the transport has first been usable.
+	Ready() <-chan struct{}
+	// Send hands one encoded record from a hosted endpoint to a remote one.
+	// It returns when the record was written to the connection (QoS 1: or
+	// taken over by the client's own queue), or with an error: ErrUnreachable
+	// if there is no way to the address now.
+	Send(ctx context.Context, from, to usp.EndpointID, addr Address, record []byte) error
+	// Status tells, for Device.LocalAgent.MTP and the console, whether the
+	// transport is up and what it last failed with.
+	Status() Status
+}
+
+// Status is a transport's state.
+type Status struct {
+	Up        bool
+	LastError string
+	Sent      uint64
+	Received  uint64
+	Refused   uint64
+}
+
+// ErrUnreachable means that no connection leads to the address at the moment.
+var ErrUnreachable = errors.New("endpoint not reachable now")
+
+// Hosting is implemented by transports that must be told which endpoints this
+// program hosts, because their broker has no wildcard to subscribe with
+// (STOMP queues). The bridge calls Host when an agent appears and Unhost when
+// it is forgotten; both may be called before Serve, at any time and repeatedly,
+// and survive a lost connection.
+type Hosting interface {
+	Host(endpoints ...usp.EndpointID)
+	Unhost(endpoints ...usp.EndpointID)
+}
+
+// Addressing is implemented by transports on which a hosted endpoint has an
+// address of its own, to be shown in Device.LocalAgent.MTP and put into Connect
+// records: its Topic or Destination.
+type Addressing interface {
+	AgentAddress(endpoint usp.EndpointID) Address
+}

@@ -1,0 +1,219 @@
+package websocket
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/mtp"
+)
+
+// readBuffer is kept by each connection, idle or not; larger records are read
+// past it.
+const readBuffer = 512
+
+// Server is the WebSocket transport. It implements mtp.Transport.
+type Server struct {
+	cfg      Config
+	meter    *mtp.Meter
+	upgrader websocket.Upgrader
+	index    index
+	scratch  sync.Pool // *bytes.Buffer, for a record being read
+
+	ready    chan struct{}
+	addr     net.Addr // set before ready is closed
+	accepted atomic.Pointer[accepting]
+	conns    sync.WaitGroup
+	open     atomic.Int64
+}
+
+// accepting is there while Serve runs.
+type accepting struct {
+	ctx     context.Context
+	handler mtp.Handler
+	mu      sync.Mutex // orders new connections against the end of Serve
+	over    bool
+}
+
+// NewServer checks cfg and returns a Server that does not listen yet.
+func NewServer(cfg Config) (*Server, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	meter, err := mtp.NewMeter(cfg.Registerer, mtp.WebSocket)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, meter: meter, ready: make(chan struct{}), index: newIndex()}
+	s.upgrader = websocket.Upgrader{
+		HandshakeTimeout: cfg.WriteTimeout,
+		ReadBufferSize:   readBuffer,
+		WriteBufferSize:  4096,
+		WriteBufferPool:  &sync.Pool{}, // an idle connection has no write buffer
+		Subprotocols:     []string{Subprotocol},
+		CheckOrigin:      s.allowsOrigin,
+	}
+	return s, nil
+}
+
+// Protocol returns mtp.WebSocket.
+func (s *Server) Protocol() mtp.Protocol { return mtp.WebSocket }
+
+// Ready is closed once the server listens.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Addr returns the address listened on, nil before Ready.
+func (s *Server) Addr() net.Addr {
+	select {
+	case <-s.ready:
+		return s.addr
+	default:
+		return nil
+	}
+}
+
+// Status returns the counts; the server is up while it listens.
+func (s *Server) Status() mtp.Status { return s.meter.Status() }
+
+// Serve listens until ctx ends, then closes all connections with code 1001 and
+// returns nil when they have ended. It can be called once.
+func (s *Server) Serve(ctx context.Context, h mtp.Handler) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a := &accepting{ctx: ctx, handler: h}
+	if !s.accepted.CompareAndSwap(nil, a) {
+		return errors.New("websocket: Serve was called before")
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		s.meter.Down(err)
+		return fmt.Errorf("websocket: %w", err)
+	}
+	s.addr = listener.Addr()
+	if s.cfg.TLS != nil {
+		tlsConfig := s.cfg.TLS.Clone()
+		tlsConfig.NextProtos = []string{"http/1.1"} // HTTP/2 has no Upgrade
+		listener = tls.NewListener(listener, tlsConfig)
+	}
+	server := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       10 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+	}
+	s.meter.Up()
+	close(s.ready)
+	s.cfg.Log.Info("USP WebSocket server listens", "address", s.addr.String(), "path", s.cfg.Path, "tls", s.cfg.TLS != nil)
+
+	var swept sync.WaitGroup
+	swept.Go(func() { s.sweep(ctx) })
+	stop := context.AfterFunc(ctx, func() { server.Close() }) //nolint:errcheck // closing is all that is left
+	defer stop()
+	err = server.Serve(listener)
+	s.meter.Down(nil)
+	cancel()
+	s.closeAll(a)
+	swept.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("websocket: %w", err)
+}
+
+// closeAll ends every connection and waits until its goroutine is gone.
+func (s *Server) closeAll(a *accepting) {
+	a.mu.Lock()
+	a.over = true
+	a.mu.Unlock()
+	for c := range s.index.all() {
+		go c.close(websocket.CloseGoingAway, "the server stops")
+	}
+	s.conns.Wait()
+}
+
+// Handler returns the HTTP handler of the endpoint, for a server that has more
+// than it. It answers 503 while Serve does not run.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serveHTTP) }
+
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	a := s.accepted.Load()
+	if a == nil || a.ctx.Err() != nil {
+		http.Error(w, "not serving", http.StatusServiceUnavailable)
+		return
+	}
+	if !websocket.IsWebSocketUpgrade(r) {
+		w.Header().Set("Upgrade", "websocket")
+		http.Error(w, "USP over WebSocket only: connect with the subprotocol "+Subprotocol, http.StatusUpgradeRequired)
+		return
+	}
+	hs, status, err := s.readHandshake(r)
+	if err != nil {
+		s.refuse(w, r, status, err)
+		return
+	}
+	if s.open.Add(1) > int64(s.cfg.MaxConns) {
+		s.open.Add(-1)
+		w.Header().Set("Retry-After", "30")
+		s.refuse(w, r, http.StatusServiceUnavailable, fmt.Errorf("%d connections are open already", s.cfg.MaxConns))
+		return
+	}
+	ws, err := s.upgrader.Upgrade(w, r, hs.answer())
+	if err != nil { // Upgrade has answered
+		s.open.Add(-1)
+		s.meter.Refused()
+		s.cfg.Log.Debug("WebSocket handshake failed", "remote", r.RemoteAddr, "error", err)
+		return
+	}
+	s.start(a, newConn(s, ws, hs))
+}
+
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
+	s.meter.Refused()
+	s.cfg.Log.Info("WebSocket connection refused", "remote", r.RemoteAddr, "status", status, "error", err)
+	http.Error(w, err.Error(), status)
+}
+
+// start gives the connection a goroutine of its own: that of net/http would
+// keep the request and its buffers for as long as the connection lives.
+func (s *Server) start(a *accepting, c *conn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over {
+		s.open.Add(-1)
+		c.drop()
+		return
+	}
+	s.meter.Opened()
+	s.index.add(c)
+	s.conns.Go(func() {
+		defer s.open.Add(-1)
+		defer s.meter.Closed()
+		c.run(a.handler)
+	})
+}
+
+// Send writes a record to the connection of addr while that lives, else to the
+// newest connection that to has to from, else to its newest that is for any
+// agent. It returns when the record was handed to the operating system; the
+// error is or wraps mtp.ErrUnreachable if there is no connection or it broke.
+func (s *Server) Send(ctx context.Context, from, to usp.EndpointID, addr mtp.Address, record []byte) error {
+	c, _ := addr.Conn.(*conn)
+	if c == nil || c.closed() {
+		c = s.index.find(to, from)
+	}
+	if c == nil {
+		return s.meter.Sent(0, fmt.Errorf("websocket: %s has no connection here: %w", to, mtp.ErrUnreachable))
+	}
+	return s.meter.Sent(len(record), c.write(ctx, record))
+}
