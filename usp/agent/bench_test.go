@@ -1,0 +1,134 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/dm"
+	"github.com/uspbridge/uspbridge/usp/mtp"
+	"github.com/uspbridge/uspbridge/usp/record"
+	"github.com/uspbridge/uspbridge/usp/usppb"
+)
+
+// fixedModel answers every read with the same value, so that the agent's own
+// cost is measured.
+type fixedModel struct {
+	*mapModel
+	rows []uint32
+}
+
+func (m fixedModel) Instances(dm.Ref) []uint32                    { return m.rows }
+func (m fixedModel) Get(_ context.Context, refs []dm.Ref) []Value { return m.Peek(refs) }
+func (m fixedModel) Peek(refs []dm.Ref) []Value {
+	out := make([]Value, len(refs))
+	for i := range out {
+		out[i].Text = "value"
+	}
+	return out
+}
+
+// devNull is a transport that drops what it is given.
+type devNull struct{ *fakeTransport }
+
+func (devNull) Send(context.Context, usp.EndpointID, usp.EndpointID, mtp.Address, []byte) error {
+	return nil
+}
+
+type fixedDevices struct{ m fixedModel }
+
+func (d fixedDevices) Model(context.Context, usp.EndpointID) (Model, Identity, error) {
+	return d.m, Identity{}, nil
+}
+
+// benchmarkMessage measures a request from its record to the record of the
+// answer, without a transport.
+func benchmarkMessage(b *testing.B, req *usppb.Request) {
+	rows := make([]uint32, 25)
+	for i := range rows {
+		rows[i] = uint32(i + 1)
+	}
+	h, err := New(Config{
+		Store: newMemStore(), Devices: fixedDevices{fixedModel{newMapModel(b), rows}},
+		Transports:  []mtp.Transport{devNull{newFakeTransport(mtp.MQTT)}},
+		Controllers: []ControllerConfig{{EndpointID: primary}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer h.close()
+	rec, err := record.WrapMsg(primary, testAgent, "1.3", &usppb.Msg{Header: &usppb.Header{MsgId: "m"}, Body: &usppb.Body{MsgBody: &usppb.Body_Request{Request: req}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		r, err := record.Unwrap(rec, record.Limits{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		h.process(testAgent, &inbound{Inbound: mtp.Inbound{Reply: mtp.Address{Protocol: mtp.MQTT, Topic: "t"}}, record: r})
+	}
+}
+
+func BenchmarkGet1(b *testing.B) { benchmarkMessage(b, getReq("Device.DeviceInfo.UpTime")) }
+
+// BenchmarkGet150 reads 25 rows with six parameters each.
+func BenchmarkGet150(b *testing.B) {
+	req := getReq("Device.WiFi.SSID.")
+	req.GetGet().MaxDepth = 2
+	benchmarkMessage(b, getReq("Device.WiFi.SSID.*.Alias", "Device.WiFi.SSID.*.Name", "Device.WiFi.SSID.*.SSID", "Device.WiFi.SSID.*.Enable", "Device.WiFi.SSID.*.LowerLayers", "Device.WiFi.SSID.*.Stats.BytesSent"))
+}
+
+// BenchmarkGet150Object reads about as many by one object path.
+func BenchmarkGet150Object(b *testing.B) {
+	req := getReq("Device.WiFi.SSID.")
+	req.GetGet().MaxDepth = 1
+	benchmarkMessage(b, req)
+}
+
+func BenchmarkGetSupportedDM(b *testing.B) {
+	benchmarkMessage(b, supportedReq(false, true, true, true, true, "Device."))
+}
+
+func BenchmarkSearch(b *testing.B) {
+	benchmarkMessage(b, getReq(`Device.WiFi.SSID.[SSID=="value"].Name`))
+}
+
+// BenchmarkDeliver matches one event against so many subscriptions.
+func BenchmarkDeliver(b *testing.B) {
+	for _, n := range []int{0, 1, 20} {
+		b.Run(fmt.Sprintf("subscriptions=%d", n), func(b *testing.B) {
+			t := newBench(b)
+			for i := range n {
+				t.subscribe(primary, fmt.Sprint("s", i), "ValueChange", "Device.WiFi.SSID.*.SSID"+strings.Repeat(",Device.DeviceInfo.", i%2))
+			}
+			t.host.cfg.Transports = []mtp.Transport{devNull{t.net}}
+			ev := []Event{{Kind: ValueChanged, Ref: t.ref("Device.DeviceInfo.UpTime")}}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				i++
+				ev[0].Value = fmt.Sprint(i)
+				if err := t.host.Deliver(context.Background(), testAgent, ev); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkRoleCheck is the cost of one parameter's check under a role with
+// exceptions.
+func BenchmarkRoleCheck(b *testing.B) {
+	t := newBench(b)
+	t.allow("Device.WiFi.SSID.*.Name", "----", "r---", "r---", "----")
+	g := t.host.agents.loaded(testAgent).state.Load().index(t.host.spec).controllers[secondary].grants
+	ref := t.ref("Device.WiFi.SSID.{i}.Name", 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		g.can(ref, readParam)
+	}
+}

@@ -1,0 +1,302 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/dm"
+	"github.com/uspbridge/uspbridge/usp/mtp"
+	"github.com/uspbridge/uspbridge/usp/record"
+	"github.com/uspbridge/uspbridge/usp/usppb"
+)
+
+// Host is all hosted agents. It implements mtp.Handler.
+type Host struct {
+	cfg       Config
+	log       *slog.Logger
+	spec      *localSpec
+	classes   classes
+	seed      *state // what every agent starts with
+	schemas   *schemas
+	agents    *agents
+	dispatch  *dispatcher
+	due       *due
+	metrics   *metrics
+	volatile  volatile
+	builtin   *controller
+	protocols []string
+	started   time.Time
+
+	sequence   atomic.Uint64 // makes names of messages and records unique
+	operations atomic.Int64  // running asynchronous operations
+
+	ctx        context.Context // ends when Run ends
+	stop       context.CancelFunc
+	background sync.WaitGroup
+}
+
+// classes are the rows that code deals with by name.
+type classes struct {
+	controller, subscription, request, role *class
+}
+
+var _ mtp.Handler = (*Host)(nil)
+
+// startTimeout bounds what New reads from the store.
+const startTimeout = 10 * time.Second
+
+// New returns a Host over an open store. It handles what it receives from now
+// on; notifications are retried and schedules kept while Run runs.
+func New(cfg Config) (*Host, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	h := &Host{cfg: cfg, log: cfg.Log, started: cfg.Now()}
+	var err error
+	if h.spec, err = newLocalSpec(declarations()); err != nil {
+		return nil, err
+	}
+	h.classes = classes{
+		controller: h.spec.classAt(controllerTable), subscription: h.spec.classAt(subscriptionTable),
+		request: h.spec.classAt(requestTable), role: h.spec.classAt(roleTable),
+	}
+	if h.metrics, err = newMetrics(cfg.Registerer); err != nil {
+		return nil, fmt.Errorf("agent: metrics: %w", err)
+	}
+	for _, t := range cfg.Transports {
+		if p := string(t.Protocol()); !slices.Contains(h.protocols, p) {
+			h.protocols = append(h.protocols, p)
+		}
+	}
+	h.schemas = newSchemas(h.spec.schema)
+	h.volatile.byConn = map[any]map[*agent]int{}
+	h.agents = newAgents(h)
+	h.due = &due{h: h, wake: make(chan struct{}, 1)}
+	h.dispatch = newDispatcher(cfg.Limits, h.process)
+	h.ctx, h.stop = context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	if h.seed, err = h.seedState(ctx); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	h.builtin = &controller{
+		endpoint: cfg.BuiltinController, enabled: true, minimumWait: time.Second, multiplier: 2,
+		grants: h.seed.index(h.spec).grantsOf(h.spec, h.seed, []string{rolePath(fullAccessRole)}),
+	}
+	return h, nil
+}
+
+// seedState makes the objects that every agent starts with: transports, roles,
+// and the configured controllers.
+func (h *Host) seedState(ctx context.Context) (*state, error) {
+	s := &state{rows: map[rowKey]*row{}, next: map[rowKey]uint32{}}
+	s.rows[rowKey{class: h.spec.root}] = h.spec.root.fresh()
+	seedRoles(h.spec, s)
+	for i, t := range h.cfg.Transports {
+		s.put(h.spec.classAt(mtpTable), dm.Inst(uint32(i+1)), map[string]string{"Protocol": string(t.Protocol())})
+	}
+	numbers, err := h.controllerNumbers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range h.cfg.Controllers {
+		role := uint32(fullAccessRole)
+		if c.Role == Untrusted {
+			role = untrustedRole
+		}
+		n := numbers[string(c.EndpointID)]
+		s.put(h.classes.controller, dm.Inst(n), map[string]string{
+			"Enable": "true", "EndpointID": string(c.EndpointID), "AssignedRole": rolePath(role),
+		})
+		if c.MTP.Protocol == "" {
+			continue
+		}
+		values := map[string]string{"Enable": "true"}
+		if err := setAddress(values, c.MTP); err != nil {
+			return nil, fmt.Errorf("controller %s: %w", c.EndpointID, err)
+		}
+		s.put(h.spec.classAt(controllerMTP), dm.Inst(n, 1), values)
+	}
+	return s, nil
+}
+
+// put adds a row with values over the defaults.
+func (s *state) put(c *class, inst dm.Instance, values map[string]string) {
+	r := c.fresh()
+	r.values[c.byName["Alias"].index] = fmt.Sprintf("cpe-%d", inst.Last())
+	for rel, v := range values {
+		r.values[c.byName[rel].index] = v
+	}
+	s.rows[rowKey{c, inst}] = r
+}
+
+// controllerNumbers returns the instance numbers of the configured controllers.
+// They are kept: a controller has the same number whatever becomes of the
+// others in the configuration (TR-369 R-ARC.8).
+func (h *Host) controllerNumbers(ctx context.Context) (map[string]uint32, error) {
+	key := store.Key{Kind: store.Meta, Owner: "agent", Name: "controllers"}
+	for {
+		old, err := h.cfg.Store.Get(ctx, key)
+		if errors.Is(err, store.ErrNotFound) {
+			old, err = nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("numbers of the configured controllers: %w", err)
+		}
+		numbers := map[string]uint32{}
+		if old != nil {
+			if err := json.Unmarshal(old, &numbers); err != nil {
+				return nil, fmt.Errorf("numbers of the configured controllers: %w", err)
+			}
+		}
+		known := len(numbers)
+		var most uint32
+		for _, n := range numbers {
+			most = max(most, n)
+		}
+		for _, c := range h.cfg.Controllers {
+			if _, ok := numbers[string(c.EndpointID)]; !ok {
+				most++
+				numbers[string(c.EndpointID)] = most
+			}
+		}
+		if most > maxSeeded {
+			return nil, fmt.Errorf("more than %d controllers have been configured over time; numbers are not used again", maxSeeded)
+		}
+		if len(numbers) == known {
+			return numbers, nil
+		}
+		var b store.Batch
+		b.CompareAndSet(key, old, encodeJSON(numbers))
+		if err := h.cfg.Store.Commit(ctx, &b); !errors.Is(err, store.ErrConflict) {
+			return numbers, err
+		}
+	}
+}
+
+// Run retries notifications, keeps schedules and reports operations that were
+// interrupted, until ctx ends; then it waits for what is in work.
+func (h *Host) Run(ctx context.Context) error {
+	defer h.close()
+	if err := h.failInterrupted(ctx); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return h.due.run(ctx)
+}
+
+// close ends running operations and waits for all goroutines.
+func (h *Host) close() {
+	h.stop()
+	h.dispatch.wait()
+	h.background.Wait()
+}
+
+// Hosted tells that there is a new agent. The controllers that have an address
+// get a Connect record (R-MTP.6) and an OnBoardRequest (R-NOT.5.2), which is
+// durable when Hosted returns nil.
+func (h *Host) Hosted(ctx context.Context, id usp.EndpointID) error {
+	return h.locked(ctx, id, func(d *device, tx *txn) error {
+		var notes []*notification
+		for _, c := range tx.base.index(h.spec).byInstance {
+			if !c.enabled || len(c.mtps) == 0 {
+				continue
+			}
+			h.connect(ctx, id, c)
+			if n := h.onboardNote(d, tx.a, c); n != nil {
+				notes = append(notes, n)
+			}
+		}
+		return h.keepAndSend(ctx, tx.a, notes)
+	})
+}
+
+// connect sends a controller the Connect record of each broker it is reached
+// over. A failure is no loss: the OnBoardRequest behind it is retried.
+func (h *Host) connect(ctx context.Context, id usp.EndpointID, c *controller) {
+	for _, w := range c.mtps {
+		own := h.cfg.AgentAddress(w.address.Protocol, id)
+		var rec []byte
+		var err error
+		switch {
+		case w.address.Protocol == mtp.MQTT && own.Topic != "":
+			rec, err = record.MQTTConnect(id, c.endpoint, usp.RecordVersion, usppb.MQTTConnectRecord_V5, own.Topic)
+		case w.address.Protocol == mtp.STOMP && own.Destination != "":
+			rec, err = record.STOMPConnect(id, c.endpoint, usp.RecordVersion, own.Destination)
+		default:
+			continue
+		}
+		if err == nil {
+			err = h.toAddress(ctx, id, c.endpoint, w.address, rec)
+		}
+		if err != nil {
+			h.log.Debug("Connect record not sent", "agent", id, "controller", c.endpoint, "protocol", w.address.Protocol, "error", err)
+		}
+	}
+}
+
+// Forget removes all that is kept of an agent, its audit trail excepted.
+func (h *Host) Forget(ctx context.Context, id usp.EndpointID) error {
+	a, err := h.agents.acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer h.agents.release(a)
+	a.mu.Lock()
+	for _, cancel := range a.cancels {
+		cancel()
+	}
+	a.mu.Unlock()
+	a.write.Lock()
+	defer a.write.Unlock()
+	var b store.Batch
+	for _, kind := range []store.Kind{store.Controller, store.Subscription, store.Request, store.Notification, store.AgentState} {
+		err := h.cfg.Store.Scan(ctx, store.Query{Kind: kind, Owner: string(id), WholeOwner: true}, func(k store.Key, _ []byte) bool {
+			b.Delete(k)
+			return true
+		})
+		if err != nil {
+			return fmt.Errorf("agent %s: %w", id, err)
+		}
+	}
+	if err := h.cfg.Store.Commit(ctx, &b); err != nil {
+		return fmt.Errorf("agent %s: %w", id, err)
+	}
+	a.state.Store(h.seed)
+	h.agents.forget(a)
+	return nil
+}
+
+func (h *Host) transportAt(n uint32) mtp.Transport {
+	if n == 0 || int(n) > len(h.cfg.Transports) {
+		return nil
+	}
+	return h.cfg.Transports[n-1]
+}
+
+// ownAddress returns an agent's own address on the transport of an MTP row.
+func (h *Host) ownAddress(v *view, inst dm.Instance) mtp.Address {
+	t := h.transportAt(inst.At(0))
+	if t == nil {
+		return mtp.Address{}
+	}
+	return h.cfg.AgentAddress(t.Protocol(), v.id)
+}
+
+func versions() string { return strings.Join(usp.SupportedVersions, ",") }
+
+// volatile remembers on which connections subscriptions live that are in memory
+// only, and keeps their agents there.
+type volatile struct {
+	mu     sync.Mutex
+	byConn map[any]map[*agent]int
+}

@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/usp/dm"
+)
+
+// The paths of the agent's own tables that code refers to.
+const (
+	agentObject       = "Device.LocalAgent."
+	mtpTable          = "Device.LocalAgent.MTP.{i}."
+	controllerTable   = "Device.LocalAgent.Controller.{i}."
+	controllerMTP     = "Device.LocalAgent.Controller.{i}.MTP.{i}."
+	bootParameter     = "Device.LocalAgent.Controller.{i}.BootParameter.{i}."
+	subscriptionTable = "Device.LocalAgent.Subscription.{i}."
+	requestTable      = "Device.LocalAgent.Request.{i}."
+	trustObject       = "Device.LocalAgent.ControllerTrust."
+	roleTable         = "Device.LocalAgent.ControllerTrust.Role.{i}."
+	permissionTable   = "Device.LocalAgent.ControllerTrust.Role.{i}.Permission.{i}."
+	periodicEvent     = "Device.LocalAgent.Periodic!"
+)
+
+// declarations lists the agent's own objects; parents come before children.
+func declarations() []objectDecl {
+	var all []objectDecl
+	for _, part := range [][]objectDecl{agentObjects(), controllerObjects(), subscriptionObjects(), requestObjects(), trustObjects()} {
+		all = append(all, part...)
+	}
+	return all
+}
+
+// alias is the Alias parameter that every table has (TR-181 data type
+// _AliasUSP).
+func alias() paramDecl {
+	return paramDecl{name: "Alias", access: dm.WriteOnce, typ: dm.TypeString, check: size(0, 64)}
+}
+
+func boolean(name, def string) paramDecl {
+	return paramDecl{name: name, access: dm.ReadWrite, typ: dm.TypeBoolean, def: def}
+}
+
+func unsigned(name, def string, least, most int64) paramDecl {
+	return paramDecl{name: name, access: dm.ReadWrite, typ: dm.TypeUnsignedInt, def: def, check: span(least, most)}
+}
+
+func text(name, def string, check func(string) error) paramDecl {
+	return paramDecl{name: name, access: dm.ReadWrite, typ: dm.TypeString, def: def, check: check}
+}
+
+// entries is the NumberOfEntries parameter of a table.
+func entries(name, table string) paramDecl {
+	return paramDecl{name: name + "NumberOfEntries", typ: dm.TypeUnsignedInt, get: func(v *view, inst dm.Instance) string {
+		c := v.host.spec.classAt(table)
+		return strconv.Itoa(len(v.index().tables[rowKey{c, inst}]))
+	}}
+}
+
+// computed is a read-only parameter that is not stored.
+func computed(name string, typ dm.Type, get func(v *view, inst dm.Instance) string) paramDecl {
+	return paramDecl{name: name, typ: typ, get: get}
+}
+
+func agentObjects() []objectDecl {
+	return []objectDecl{
+		{path: "Device."},
+		{path: agentObject, params: []paramDecl{
+			computed("EndpointID", dm.TypeString, func(v *view, _ dm.Instance) string { return string(v.id) }),
+			computed("SoftwareVersion", dm.TypeString, func(v *view, _ dm.Instance) string { return v.identity.SoftwareVersion }),
+			computed("UpTime", dm.TypeUnsignedInt, func(v *view, _ dm.Instance) string {
+				return strconv.FormatInt(int64(v.now.Sub(v.host.started).Seconds()), 10)
+			}),
+			computed("SupportedProtocols", dm.TypeString, func(v *view, _ dm.Instance) string {
+				return strings.Join(v.host.protocols, ",")
+			}),
+			computed("SupportedNumberOfSubscriptions", dm.TypeInt, func(v *view, _ dm.Instance) string {
+				return strconv.Itoa(v.host.cfg.Limits.Rows)
+			}),
+			entries("MTP", mtpTable),
+			entries("Controller", controllerTable),
+			entries("Subscription", subscriptionTable),
+			entries("Request", requestTable),
+		}, events: []eventDecl{{name: "Periodic!"}}},
+		mtpObject(),
+		{path: mtpTable + "MQTT.", params: []paramDecl{
+			computed("ResponseTopicConfigured", dm.TypeString, func(v *view, inst dm.Instance) string {
+				return v.host.ownAddress(v, inst).Topic
+			}),
+		}},
+		{path: mtpTable + "STOMP.", params: []paramDecl{
+			computed("Destination", dm.TypeString, func(v *view, inst dm.Instance) string {
+				return v.host.ownAddress(v, inst).Destination
+			}),
+		}},
+	}
+}
+
+// mtpObject shows the bridge's transports. They are shared by all agents, so an
+// agent's controller can read but not change them.
+func mtpObject() objectDecl {
+	return objectDecl{
+		path: mtpTable, kind: store.AgentState, fixed: [][]string{{"Alias"}},
+		params: []paramDecl{
+			alias(),
+			{name: "Enable", typ: dm.TypeBoolean, def: "true"},
+			computed("Status", dm.TypeString, func(v *view, inst dm.Instance) string {
+				t := v.host.transportAt(inst.At(0))
+				switch {
+				case t == nil:
+					return "Down"
+				case t.Status().Up:
+					return "Up"
+				case t.Status().LastError != "":
+					return "Error"
+				}
+				return "Down"
+			}),
+			{name: "Protocol", typ: dm.TypeString},
+		},
+	}
+}

@@ -1,0 +1,191 @@
+package agent
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/dm"
+)
+
+func controllerObjects() []objectDecl {
+	return []objectDecl{
+		{
+			path: controllerTable, access: dm.AddDelete, kind: store.Controller,
+			unique: [][]string{{"EndpointID"}}, fixed: [][]string{{"Alias"}},
+			params: []paramDecl{
+				alias(),
+				text("EndpointID", "", size(0, usp.MaxEndpointID)),
+				text("ControllerCode", "", size(0, 128)),
+				text("ProvisioningCode", "", size(0, 64)),
+				boolean("Enable", "false"),
+				{name: "AssignedRole", access: dm.ReadWrite, typ: dm.TypeString, list: true},
+				computed("InheritedRole", dm.TypeString, func(*view, dm.Instance) string { return "" }),
+				unsigned("PeriodicNotifInterval", "86400", 1, math.MaxUint32),
+				{name: "PeriodicNotifTime", access: dm.ReadWrite, typ: dm.TypeDateTime, def: unknownTime},
+				unsigned("USPNotifRetryMinimumWaitInterval", "5", 1, 65535),
+				unsigned("USPNotifRetryIntervalMultiplier", "2000", 1000, 65535),
+				boolean("OnBoardingComplete", "false"),
+				unsigned("OnBoardingRestartTime", "0", 0, math.MaxUint32),
+				entries("MTP", controllerMTP),
+				entries("BootParameter", bootParameter),
+			},
+			commands: []commandDecl{{name: "SendOnBoardRequest()", run: sendOnBoardRequest}},
+			added:    controllerAdded,
+			check:    controllerCheck,
+		},
+		{
+			path: controllerMTP, access: dm.AddDelete, kind: store.Controller,
+			unique: [][]string{{"Protocol"}}, fixed: [][]string{{"Alias"}},
+			params: []paramDecl{
+				alias(),
+				boolean("Enable", "false"),
+				text("Protocol", "", oneOf("", "WebSocket", "MQTT", "STOMP")),
+				unsigned("Order", "1", 1, math.MaxUint32),
+			},
+			added: controllerMTPAdded,
+		},
+		{path: controllerMTP + "WebSocket.", params: []paramDecl{
+			text("Host", "", size(0, 256)),
+			unsigned("Port", "443", 1, 65535),
+			text("Path", "", nil),
+			boolean("EnableEncryption", "true"),
+		}},
+		{path: controllerMTP + "MQTT.", params: []paramDecl{text("Topic", "", size(0, 65535))}},
+		{path: controllerMTP + "STOMP.", params: []paramDecl{text("Destination", "", nil)}},
+		{
+			path: bootParameter, access: dm.AddDelete, kind: store.Controller,
+			unique: [][]string{{"ParameterName"}}, fixed: [][]string{{"Alias"}},
+			params: []paramDecl{
+				alias(),
+				boolean("Enable", "false"),
+				text("ParameterName", "", size(0, 256)),
+			},
+			added: bootParameterAdded,
+		},
+	}
+}
+
+// controllerAdded gives a controller that came without an endpoint id one that
+// is unique (TR-369 R-ADD.5); it reaches nobody until it is set. Without
+// AssignedRole a new controller has the untrusted role (TR-369 "Special Roles").
+func controllerAdded(c *rowChange) error {
+	if c.get("EndpointID") == "" {
+		c.set("EndpointID", "self::unset-"+strconv.FormatUint(uint64(c.key.inst.Last()), 10))
+	}
+	if c.get("AssignedRole") == "" {
+		if r := c.tx.next.named(rowKey{class: c.tx.host.spec.root}, trustObject+"UntrustedRole"); r != "" {
+			c.set("AssignedRole", r)
+		}
+	}
+	return nil
+}
+
+func controllerCheck(c *rowChange) error {
+	id := usp.EndpointID(c.get("EndpointID"))
+	if c.old == nil || c.given[c.key.class.byName["EndpointID"]] {
+		if err := id.Validate(); err != nil {
+			return invalid("EndpointID", usp.ErrInvalidValue, err.Error())
+		}
+		if id == c.tx.host.cfg.BuiltinController {
+			return invalid("EndpointID", usp.ErrInvalidValue, "the built-in controller has no row")
+		}
+	}
+	if !c.given[c.key.class.byName["AssignedRole"]] {
+		return nil
+	}
+	for _, ref := range splitList(c.get("AssignedRole")) {
+		if _, ok := c.tx.next.roleInstance(c.tx.host.classes.role, ref); !ok {
+			// TR-369 R-ARC.12: a strong reference
+			return invalid("AssignedRole", usp.ErrInvalidValue, strconv.Quote(shorten(ref))+" is not a row of Device.LocalAgent.ControllerTrust.Role.")
+		}
+	}
+	return nil
+}
+
+// invalid is the failure of a row because of the value of one parameter.
+func invalid(rel string, code usp.ErrorCode, msg string) *usp.Error {
+	return &usp.Error{
+		Code: usp.ErrRequiredParameterFailed, Msg: "parameter " + rel + ": " + msg,
+		Params: []usp.ParamError{{Param: rel, Code: code, Msg: msg}},
+	}
+}
+
+func controllerMTPAdded(c *rowChange) error {
+	taken := map[string]bool{}
+	for k, r := range c.tx.next.rows {
+		if k.class == c.key.class && k.inst.At(0) == c.key.inst.At(0) {
+			taken[r.values[c.key.class.byName["Protocol"].index]] = true
+		}
+	}
+	for _, p := range []string{"WebSocket", "MQTT", "STOMP"} {
+		if c.get("Protocol") == "" && !taken[p] {
+			c.set("Protocol", p)
+		}
+	}
+	return nil
+}
+
+func bootParameterAdded(c *rowChange) error {
+	if c.get("ParameterName") == "" {
+		// The key must be unique; a name that no parameter has reports nothing.
+		c.set("ParameterName", "Unset"+strconv.FormatUint(uint64(c.key.inst.Last()), 10))
+	}
+	return nil
+}
+
+// controllerPath is a reference to a row of the Controller table, without the
+// final dot as reference parameters have it.
+func controllerPath(instance uint32) string {
+	return "Device.LocalAgent.Controller." + strconv.FormatUint(uint64(instance), 10)
+}
+
+// controller is a row of the Controller table, compiled.
+type controller struct {
+	instance uint32 // 0 for the built-in controller
+	endpoint usp.EndpointID
+	enabled  bool
+	grants   *grants
+	mtps     []controllerAddress // enabled ones, by Order
+
+	minimumWait time.Duration
+	multiplier  float64
+	interval    time.Duration
+	phase       time.Time // PeriodicNotifTime; zero if it is unknown
+	onboarding  time.Duration
+	boot        []string // ParameterName of the enabled boot parameters
+}
+
+func (d *derived) compileControllers(spec *localSpec, s *state) {
+	d.controllers, d.byInstance = map[usp.EndpointID]*controller{}, map[uint32]*controller{}
+	class := spec.classAt(controllerTable)
+	for k := range s.rows {
+		if k.class != class {
+			continue
+		}
+		n := func(rel string) int64 { return number(s.named(k, rel)) }
+		c := &controller{
+			instance: k.inst.At(0), endpoint: usp.EndpointID(s.named(k, "EndpointID")),
+			enabled:     s.named(k, "Enable") == "true",
+			minimumWait: time.Duration(n("USPNotifRetryMinimumWaitInterval")) * time.Second,
+			multiplier:  float64(n("USPNotifRetryIntervalMultiplier")) / 1000,
+			interval:    time.Duration(n("PeriodicNotifInterval")) * time.Second,
+			onboarding:  time.Duration(n("OnBoardingRestartTime")) * time.Second,
+		}
+		if t, err := time.Parse(time.RFC3339, s.named(k, "PeriodicNotifTime")); err == nil && t.Year() > 1 {
+			c.phase = t
+		}
+		c.grants = d.grantsOf(spec, s, splitList(s.named(k, "AssignedRole")))
+		c.mtps = compileMTPs(spec.classAt(controllerMTP), s, d.tables, k.inst)
+		boot := spec.classAt(bootParameter)
+		for _, b := range d.tables[rowKey{boot, k.inst}] {
+			bk := rowKey{boot, k.inst.Append(b)}
+			if s.named(bk, "Enable") == "true" {
+				c.boot = append(c.boot, s.named(bk, "ParameterName"))
+			}
+		}
+		d.controllers[c.endpoint], d.byInstance[c.instance] = c, c
+	}
+}

@@ -1,0 +1,133 @@
+package agent
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/dm"
+	"github.com/uspbridge/uspbridge/usp/path"
+)
+
+// The values of Device.LocalAgent.Subscription.{i}.NotifType.
+const (
+	valueChange       = "ValueChange"
+	objectCreation    = "ObjectCreation"
+	objectDeletion    = "ObjectDeletion"
+	operationComplete = "OperationComplete"
+	eventNotification = "Event"
+)
+
+// maxReferences bounds the paths of a ReferenceList.
+const maxReferences = 256
+
+func subscriptionObjects() []objectDecl {
+	return []objectDecl{{
+		path: subscriptionTable, access: dm.AddDelete, kind: store.Subscription,
+		fixed: [][]string{{"Alias"}, {"Recipient", "ID"}},
+		params: []paramDecl{
+			alias(),
+			boolean("Enable", "false"),
+			{name: "Recipient", typ: dm.TypeString},
+			text("ID", "", size(1, 64)),
+			{name: "CreationDate", typ: dm.TypeDateTime, def: unknownTime},
+			text("NotifType", valueChange, oneOf(valueChange, objectCreation, objectDeletion, operationComplete, eventNotification)),
+			{name: "ReferenceList", access: dm.ReadWrite, typ: dm.TypeString, list: true, check: size(0, 256)},
+			boolean("Persistent", "false"),
+			unsigned("TimeToLive", "0", 0, math.MaxUint32),
+			boolean("NotifRetry", "false"),
+			unsigned("NotifExpiration", "0", 0, math.MaxUint32),
+		},
+		added: subscriptionAdded,
+		check: subscriptionCheck,
+	}}
+}
+
+// subscriptionAdded makes the controller that adds a subscription its
+// recipient. The built-in controller has no row to refer to: its subscriptions
+// live as long as its connection and are not stored.
+func subscriptionAdded(c *rowChange) error {
+	if by := c.tx.by; by != nil && by.instance != 0 {
+		c.set("Recipient", controllerPath(by.instance))
+	} else if c.row.via = c.tx.via; c.row.via == nil {
+		return usp.Errorf(usp.ErrRequestDenied, "", "a subscription of the built-in controller needs a connection that stays open")
+	}
+	if c.get("ID") == "" {
+		c.set("ID", "cpe-"+strconv.FormatUint(uint64(c.key.inst.Last()), 10))
+	}
+	c.set("CreationDate", c.tx.host.cfg.Now().UTC().Format(time.RFC3339))
+	return nil
+}
+
+func subscriptionCheck(c *rowChange) error {
+	list := splitList(c.get("ReferenceList"))
+	if len(list) > maxReferences {
+		return invalid("ReferenceList", usp.ErrResourcesExceeded, "at most "+strconv.Itoa(maxReferences)+" paths are kept")
+	}
+	for _, ref := range list {
+		if _, err := path.Parse(ref); err != nil {
+			return invalid("ReferenceList", usp.ErrInvalidValue, err.Error())
+		}
+	}
+	return nil
+}
+
+// persists reports whether a row outlives a reboot of the device
+// (Device.LocalAgent.Subscription.{i}.Persistent).
+func (sub *subscription) persists(s *state) bool { return s.named(sub.key, "Persistent") == "true" }
+
+// subscription is a row of the Subscription table, compiled.
+type subscription struct {
+	key        rowKey
+	id         string
+	kind       string
+	references []path.Path
+	recipient  *controller // nil for the built-in controller
+	via        any         // connection of the built-in controller
+	retry      bool
+	expiration time.Duration
+}
+
+func (d *derived) compileSubscriptions(spec *localSpec, s *state) {
+	class := spec.classAt(subscriptionTable)
+	recipients := map[string]*controller{}
+	for n, c := range d.byInstance {
+		recipients[controllerPath(n)] = c
+	}
+	for _, n := range d.tables[rowKey{class: class}] {
+		k := rowKey{class, dm.Inst(n)}
+		if s.named(k, "Enable") != "true" {
+			continue
+		}
+		sub := &subscription{
+			key: k, id: s.named(k, "ID"), kind: s.named(k, "NotifType"),
+			recipient: recipients[s.named(k, "Recipient")], via: s.rows[k].via,
+			retry:      s.named(k, "NotifRetry") == "true",
+			expiration: time.Duration(number(s.named(k, "NotifExpiration"))) * time.Second,
+		}
+		if sub.via == nil && (sub.recipient == nil || !sub.recipient.enabled) {
+			continue
+		}
+		for _, ref := range splitList(s.named(k, "ReferenceList")) {
+			if p, err := path.Parse(ref); err == nil { // checked when it was stored
+				sub.references = append(sub.references, p)
+			}
+		}
+		if len(sub.references) > 0 {
+			d.subscribers = append(d.subscribers, sub)
+		}
+	}
+}
+
+// deadline returns when a subscription ends by itself, zero if it does not
+// (Device.LocalAgent.Subscription.{i}.TimeToLive).
+func (s *state) deadline(k rowKey) time.Time {
+	ttl := number(s.named(k, "TimeToLive"))
+	created, err := time.Parse(time.RFC3339, s.named(k, "CreationDate"))
+	if ttl == 0 || err != nil {
+		return time.Time{}
+	}
+	return created.Add(time.Duration(ttl) * time.Second)
+}

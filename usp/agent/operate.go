@@ -1,0 +1,321 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/dm"
+	"github.com/uspbridge/uspbridge/usp/usppb"
+)
+
+// operation is one execution of a command of the agent itself.
+type operation struct {
+	host  *Host
+	agent *agent
+	tx    *txn
+	s     *session
+}
+
+// operate answers the Operate message (TR-369 "The Operate Message"). A command
+// that fails is told in the response; only a message that names no command is
+// answered with an Error (R-OPR.1).
+func (s *session) operate(ctx context.Context, req *usppb.Operate) (*usppb.Response, *usp.Error) {
+	commands, err := s.commands(req.GetCommand())
+	if err != nil {
+		return nil, err
+	}
+	tx := s.host.begin(s.agent, s.by, s.via())
+	log := s.audit("Operate")
+	resp := &usppb.OperateResp{}
+	var started []*running
+	for _, ref := range commands {
+		res := &usppb.OperateResp_OperationResult{ExecutedCommand: ref.Path()}
+		call := Call{Command: ref, Args: req.GetInputArgs(), Key: req.GetCommandKey(), Controller: s.by.endpoint}
+		if err := s.callable(call); err != nil {
+			res.OperationResp = commandFailure(err)
+			log.add(ref.Path(), nil, err)
+		} else if ref.Node.Async {
+			op, err := s.start(tx, call)
+			if err != nil {
+				res.OperationResp = commandFailure(err)
+			} else {
+				started = append(started, op)
+				res.OperationResp = &usppb.OperateResp_OperationResult_ReqObjPath{ReqObjPath: dm.Ref{Node: op.request.class.node, Inst: op.request.inst}.Path()}
+			}
+			log.add(ref.Path(), nil, err)
+		} else {
+			out, err := s.runSync(ctx, tx, call)
+			if err != nil {
+				res.OperationResp = commandFailure(err)
+			} else {
+				res.OperationResp = &usppb.OperateResp_OperationResult_ReqOutputArgs{ReqOutputArgs: &usppb.OperateResp_OperationResult_OutputArgs{OutputArgs: utf8Args(out)}}
+			}
+			log.add(ref.Path(), nil, err)
+		}
+		resp.OperationResults = append(resp.OperationResults, res)
+	}
+	if err := s.commit(ctx, tx, nil, log); err != nil {
+		for range started {
+			s.host.operations.Add(-1)
+		}
+		return nil, err
+	}
+	for _, op := range started {
+		s.after = append(s.after, op.begin(s.host, s.agent))
+	}
+	if !req.GetSendResp() {
+		return nil, nil // R-OPR.4
+	}
+	return &usppb.Response{RespType: &usppb.Response_OperateResp{OperateResp: resp}}, nil
+}
+
+// commands resolves the command path of the message.
+func (s *session) commands(requested string) ([]dm.Ref, *usp.Error) {
+	res, err := s.resolve(requested)
+	if err != nil {
+		return nil, err
+	}
+	if len(res.refs) == 0 && !res.search {
+		return nil, usp.Errorf(usp.ErrObjectDoesNotExist, requested, "%s does not exist", shorten(requested))
+	}
+	for _, ref := range res.refs {
+		if ref.Node.Kind != dm.Command || s.grants.on(ref)&(readCommand|execute) == 0 {
+			return nil, unsupported(requested)
+		}
+	}
+	return res.refs, nil
+}
+
+// callable checks the right to run a command, and its arguments.
+func (s *session) callable(call Call) *usp.Error {
+	if !s.grants.can(call.Command, execute) {
+		return usp.Errorf(usp.ErrPermissionDenied, "", "no role of the controller allows it to run %s", call.Command.Path())
+	}
+	for _, name := range call.Command.Node.Required {
+		if _, ok := call.Args[name]; !ok { // R-OPR.5
+			return usp.Errorf(usp.ErrInvalidCommandArguments, "", "%s needs the argument %s", call.Command.Path(), name)
+		}
+	}
+	return nil
+}
+
+// runSync runs a command that ends at once.
+func (s *session) runSync(ctx context.Context, tx *txn, call Call) (map[string]string, *usp.Error) {
+	var out map[string]string
+	var err error
+	if call.Command.Node.Local {
+		cmd := s.host.spec.commands[call.Command.Node]
+		out, err = cmd.run(&operation{host: s.host, agent: s.agent, tx: tx, s: s}, call)
+	} else {
+		out, err = s.device.model.Operate(ctx, call)
+	}
+	if err != nil {
+		return nil, commandError(err)
+	}
+	return out, nil
+}
+
+// commandError keeps to the codes that CommandFailure may have; a failure
+// without a code of its own is 7022.
+func commandError(err error) *usp.Error {
+	e := usp.AsError(err, "")
+	if e.Code == usp.ErrInternal && e.Cause == err {
+		e.Code = usp.ErrCommandFailure
+	}
+	return e
+}
+
+func commandFailure(e *usp.Error) *usppb.OperateResp_OperationResult_CmdFailure {
+	return &usppb.OperateResp_OperationResult_CmdFailure{CmdFailure: &usppb.OperateResp_OperationResult_CommandFailure{ErrCode: uint32(e.Code), ErrMsg: e.Msg}}
+}
+
+func utf8Args(args map[string]string) map[string]string {
+	for k, v := range args {
+		args[k] = utf8Text(v)
+	}
+	return args
+}
+
+// running is an asynchronous operation with its Request row.
+type running struct {
+	request rowKey
+	call    Call
+	model   Model
+	started time.Time
+}
+
+// start adds the Request row of an asynchronous operation (R-OPR.0); a row for
+// each command matched (R-OPR.2).
+func (s *session) start(tx *txn, call Call) (*running, *usp.Error) {
+	h := s.host
+	class := h.classes.request
+	if tx.next.count(class, dm.Instance{}) >= h.cfg.Limits.AgentOperation {
+		return nil, usp.Errorf(usp.ErrResourcesExceeded, "", "%d operations run on this agent already, the most it runs at once", h.cfg.Limits.AgentOperation)
+	}
+	if h.operations.Add(1) > int64(h.cfg.Limits.Operations) {
+		h.operations.Add(-1)
+		return nil, usp.Errorf(usp.ErrResourcesExceeded, "", "%d operations are running, the most this bridge runs at once", h.cfg.Limits.Operations)
+	}
+	op := &running{call: call, model: s.device.model, started: s.device.now}
+	err := tx.attempt(func(next *state) *usp.Error {
+		n := next.numberFor(class, dm.Instance{})
+		op.request = rowKey{class, dm.Inst(n)}
+		r := class.fresh()
+		for rel, v := range map[string]string{
+			"Alias": fmt.Sprintf("cpe-%d", n), "Originator": string(call.Controller),
+			"Command": call.Command.Path(), "CommandKey": call.Key,
+		} {
+			r.values[class.byName[rel].index] = v
+		}
+		next.rows[op.request] = r
+		return nil
+	})
+	if err != nil {
+		h.operations.Add(-1)
+		return nil, err
+	}
+	return op, nil
+}
+
+// begin makes the operation cancellable and returns what runs it.
+func (op *running) begin(h *Host, a *agent) func() {
+	ctx, cancel := context.WithCancel(h.ctx)
+	request := op.request.inst.At(0)
+	a.mu.Lock()
+	if a.cancels == nil {
+		a.cancels = map[uint32]context.CancelFunc{}
+	}
+	a.cancels[request] = cancel
+	a.mu.Unlock()
+	h.agents.repin(a)
+	h.background.Add(1)
+	return func() {
+		go func() {
+			defer h.background.Done()
+			defer h.agents.release(a)
+			defer h.operations.Add(-1)
+			out, err := op.model.Operate(ctx, op.call)
+			canceled := ctx.Err() != nil && h.ctx.Err() == nil
+			a.mu.Lock()
+			delete(a.cancels, request)
+			a.mu.Unlock()
+			cancel()
+			if err != nil && h.ctx.Err() != nil {
+				return // the bridge stops; the operation is reported as failed when it runs again
+			}
+			if err != nil && canceled {
+				err = usp.Errorf(usp.ErrCommandCanceled, "", "canceled by a controller")
+			}
+			op.complete(h, a, out, err)
+		}()
+	}
+}
+
+// complete removes the Request row and tells those subscribed, in one commit.
+func (op *running) complete(h *Host, a *agent, out map[string]string, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.ctx), h.cfg.Deadline)
+	defer cancel()
+	a.write.Lock()
+	defer a.write.Unlock()
+	if e := h.completeRequest(ctx, a, op.request, op.call.Command, op.call.Key, out, err); e != nil {
+		h.log.Error("the end of an operation could not be stored; it will be reported as failed after a restart",
+			"agent", a.id, "command", op.call.Command.Path(), "error", e)
+	}
+}
+
+// completeRequest is complete for any Request row. The caller holds a.write.
+func (h *Host) completeRequest(ctx context.Context, a *agent, request rowKey, command dm.Ref, key string, out map[string]string, err error) error {
+	d, e := h.open(ctx, a)
+	if e != nil {
+		return e
+	}
+	tx := h.begin(a, nil, nil)
+	row := tx.next.rows[request]
+	if row == nil {
+		return nil
+	}
+	originator := tx.next.named(request, "Originator")
+	if e := tx.attempt(func(next *state) *usp.Error { next.remove(request); return nil }); e != nil {
+		return e
+	}
+	full := command.Path()
+	done := &usppb.Notify_OperationComplete{CommandName: command.Node.Name, ObjPath: full[:len(full)-len(command.Node.Name)], CommandKey: key}
+	entry := auditLog{by: usp.EndpointID(originator), what: "OperationComplete"}
+	if err != nil {
+		f := commandError(err)
+		done.OperationResp = &usppb.Notify_OperationComplete_CmdFailure{CmdFailure: &usppb.Notify_OperationComplete_CommandFailure{ErrCode: uint32(f.Code), ErrMsg: f.Msg}}
+		entry.add(full, nil, f)
+	} else {
+		done.OperationResp = &usppb.Notify_OperationComplete_ReqOutputArgs{ReqOutputArgs: &usppb.Notify_OperationComplete_OutputArgs{OutputArgs: utf8Args(out)}}
+		entry.add(full, nil, nil)
+	}
+	notes := h.occurrences(d, a, tx.next, occurrence{kind: operationComplete, ref: command, right: notifyEvent, fill: func(n *usppb.Notify, _ *controller) {
+		n.Notification = &usppb.Notify_OperComplete{OperComplete: done}
+	}})
+	return h.commit(ctx, d, tx, nil, notes, &entry)
+}
+
+// failInterrupted reports the operations that ran when the bridge last stopped
+// as failed: operations do not outlive the agent (TR-369 "Persistence of
+// Asynchronous Operations").
+func (h *Host) failInterrupted(ctx context.Context) error {
+	owners := map[usp.EndpointID]bool{}
+	err := h.cfg.Store.Scan(ctx, store.Query{Kind: store.Request}, func(k store.Key, _ []byte) bool {
+		owners[usp.EndpointID(k.Owner)] = true
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("interrupted operations cannot be read: %w", err)
+	}
+	for id := range owners {
+		if err := h.failRequests(ctx, id); err != nil {
+			h.log.Error("interrupted operations could not be reported as failed", "agent", id, "error", err)
+		}
+	}
+	return nil
+}
+
+func (h *Host) failRequests(ctx context.Context, id usp.EndpointID) error {
+	a, err := h.agents.acquire(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer h.agents.release(a)
+	d, err := h.open(ctx, a)
+	if err != nil {
+		return err
+	}
+	a.write.Lock()
+	defer a.write.Unlock()
+	st := a.state.Load()
+	for _, n := range st.index(h.spec).tables[rowKey{class: h.classes.request}] {
+		k := rowKey{h.classes.request, dm.Inst(n)}
+		a.mu.Lock()
+		_, runs := a.cancels[n]
+		a.mu.Unlock()
+		if runs {
+			continue
+		}
+		r := resolver{device: d, grants: h.builtin.grants, left: 1}
+		res, e := r.resolve(st.named(k, "Command"))
+		if e != nil || len(res.refs) != 1 {
+			// The row it belonged to is gone; nobody can have subscribed to it.
+			tx := h.begin(a, nil, nil)
+			if e := tx.attempt(func(next *state) *usp.Error { next.remove(k); return nil }); e != nil {
+				return e
+			}
+			if err := h.commit(ctx, d, tx, nil, nil, nil); err != nil {
+				return err
+			}
+			continue
+		}
+		failure := usp.Errorf(usp.ErrCommandFailure, "", "the bridge was restarted while the operation ran; its outcome is not known")
+		if err := h.completeRequest(ctx, a, k, res.refs[0], st.named(k, "CommandKey"), nil, failure); err != nil {
+			return err
+		}
+	}
+	return nil
+}

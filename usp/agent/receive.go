@@ -1,0 +1,291 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"time"
+
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/mtp"
+	"github.com/uspbridge/uspbridge/usp/record"
+	"github.com/uspbridge/uspbridge/usp/usppb"
+)
+
+// The reasons for which records are not handled.
+const (
+	refusedMalformed  = "malformed"
+	refusedEndpoint   = "unknown_endpoint"
+	refusedAddress    = "address_mismatch"
+	refusedController = "unknown_controller"
+	refusedOverload   = "overload"
+	refusedDuplicate  = "duplicate"
+	refusedDefect     = "defect"
+)
+
+// inbound is a record that waits for its agent.
+type inbound struct {
+	mtp.Inbound
+	record  *usppb.Record
+	refusal *record.Error // why it is only answered, not handled
+}
+
+// connected is a new connection of a controller, to be greeted.
+type connected struct {
+	peer usp.EndpointID
+	via  mtp.Address
+}
+
+// Receive takes a record from a transport. It returns an error for what is no
+// record at all; all else is handled, answered or dropped in the background
+// (R-MTP.5).
+func (h *Host) Receive(in mtp.Inbound) error {
+	r, err := record.Unwrap(in.Record, record.Limits{})
+	job := &inbound{Inbound: in, record: r}
+	var from, to usp.EndpointID
+	if err != nil {
+		if !errors.As(err, &job.refusal) || job.refusal.To == "" {
+			h.refuse(refusedMalformed)
+			return err
+		}
+		h.refuse(refusedMalformed)
+		from, to = job.refusal.From, job.refusal.To
+	} else {
+		from, to = usp.EndpointID(r.GetFromId()), usp.EndpointID(r.GetToId())
+	}
+	if from == to || in.Local != "" && in.Local != to || in.Peer != "" && in.Peer != from {
+		// R-E2E.1, R-SEC.0a; nobody speaks to itself.
+		h.refuse(refusedAddress)
+		return nil
+	}
+	if !h.dispatch.submit(to, job) {
+		h.refuse(refusedOverload)
+		h.overloaded(job, from, to)
+	}
+	return nil
+}
+
+func (h *Host) refuse(reason string) { h.metrics.refused.WithLabelValues(reason).Inc() }
+
+// overloaded answers a request for which its agent has no room, if the sender is
+// known without asking the store.
+func (h *Host) overloaded(job *inbound, from, to usp.EndpointID) {
+	if job.record == nil {
+		return
+	}
+	a := h.agents.loaded(to)
+	if a == nil {
+		return
+	}
+	by := h.authorise(a, from, job.Trusted)
+	if by == nil {
+		return
+	}
+	msg, err := record.Message(job.record)
+	if err != nil || msg.GetBody().GetRequest() == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, sendTimeout)
+	defer cancel()
+	h.answer(ctx, a.id, by, job, record.ErrorMsg(msg.GetHeader().GetMsgId(),
+		usp.Errorf(usp.ErrResourcesExceeded, "", "the agent has too many messages to handle; try again later")))
+}
+
+// authorise returns the controller that an endpoint is to an agent, nil if it is
+// none (TR-369 R-SEC.1: nobody else is answered).
+func (h *Host) authorise(a *agent, from usp.EndpointID, trusted bool) *controller {
+	if from == h.cfg.BuiltinController {
+		if trusted {
+			return h.builtin
+		}
+		return nil
+	}
+	if c := a.state.Load().index(h.spec).controllers[from]; c != nil && c.enabled {
+		return c
+	}
+	return nil
+}
+
+// process deals with one job of an agent, on a goroutine of the dispatcher.
+func (h *Host) process(id usp.EndpointID, job any) {
+	// No message may end the process, whatever defect it meets.
+	defer func() {
+		if defect := recover(); defect != nil {
+			h.refuse(refusedDefect)
+			h.log.Error("a message met a defect of the program and was dropped", "agent", id, "defect", defect, "stack", string(debug.Stack()))
+		}
+	}()
+	ctx, cancel := context.WithTimeout(h.ctx, h.cfg.Deadline)
+	defer cancel()
+	if _, _, err := h.cfg.Devices.Model(ctx, id); err != nil {
+		h.refuse(refusedEndpoint)
+		h.log.Debug("record for an endpoint that is not here", "to", shorten(string(id)), "error", err)
+		return
+	}
+	a, err := h.agents.acquire(ctx, id)
+	if err != nil {
+		h.log.Error("agent cannot be loaded", "agent", id, "error", err)
+		return
+	}
+	defer h.agents.release(a)
+	switch j := job.(type) {
+	case *inbound:
+		h.receive(ctx, a, j)
+	case *connected:
+		h.greet(ctx, a, j)
+	}
+}
+
+func (h *Host) receive(ctx context.Context, a *agent, in *inbound) {
+	var from usp.EndpointID
+	if in.refusal != nil {
+		from = in.refusal.From
+	} else {
+		from = usp.EndpointID(in.record.GetFromId())
+	}
+	by := h.authorise(a, from, in.Trusted)
+	if by == nil {
+		h.refuse(refusedController)
+		h.log.Debug("record of an unknown controller ignored", "agent", a.id, "from", shorten(string(from)))
+		return
+	}
+	if in.refusal != nil {
+		h.answerRefused(ctx, a, by, in, in.refusal)
+		return
+	}
+	if in.record.GetNoSessionContext() == nil && in.record.GetSessionContext() == nil {
+		return // Connect and Disconnect records ask for nothing here
+	}
+	msg, err := record.Message(in.record)
+	if err != nil {
+		h.refuse(refusedMalformed)
+		var refusal *record.Error
+		if errors.As(err, &refusal) {
+			h.answerRefused(ctx, a, by, in, refusal)
+		}
+		return
+	}
+	h.message(ctx, a, by, in, msg)
+}
+
+// answerRefused answers an erroneous record where R-MTP.5 wants that.
+func (h *Host) answerRefused(ctx context.Context, a *agent, by *controller, in *inbound, refusal *record.Error) {
+	h.log.Debug("record refused", "agent", a.id, "controller", by.endpoint, "error", refusal)
+	rec, ok := refusal.Answer(func(id usp.EndpointID) bool { return id == a.id })
+	if ok {
+		h.reply(ctx, a.id, by, in, rec)
+	}
+}
+
+// message handles one message of a controller.
+func (h *Host) message(ctx context.Context, a *agent, by *controller, in *inbound, msg *usppb.Msg) {
+	id := msg.GetHeader().GetMsgId()
+	if resp := msg.GetBody().GetResponse(); resp.GetNotifyResp() != nil {
+		h.acknowledge(ctx, a, by, id)
+		return
+	}
+	req := msg.GetBody().GetRequest()
+	if req == nil {
+		return // other responses, and errors: nothing waits for them (R-MSG.9)
+	}
+	key := string(by.endpoint) + "\x00" + id
+	if !a.beginRequest(key) {
+		h.refuse(refusedDuplicate)
+		return
+	}
+	defer a.endRequest(key)
+	begin := time.Now()
+	s := &session{host: h, agent: a, by: by, grants: by.grants, reply: in.Reply}
+	resp, err := s.handle(ctx, req)
+	kind := record.TypeOf(msg) // the response's type is the next number, for all requests to an agent
+	switch {
+	case err != nil:
+		h.log.Debug("request failed", "agent", a.id, "controller", by.endpoint, "type", kind, "error", err)
+		h.answer(ctx, a.id, by, in, record.ErrorMsg(id, err))
+	case resp != nil:
+		h.answer(ctx, a.id, by, in, &usppb.Msg{
+			Header: &usppb.Header{MsgId: id, MsgType: kind + 1},
+			Body:   &usppb.Body{MsgBody: &usppb.Body_Response{Response: resp}},
+		})
+	}
+	h.metrics.handled(kind, err == nil, time.Since(begin))
+	for _, f := range s.after {
+		f()
+	}
+}
+
+// answer sends a message in a record of the request's version.
+func (h *Host) answer(ctx context.Context, from usp.EndpointID, to *controller, in *inbound, msg *usppb.Msg) {
+	rec, err := record.WrapMsg(from, to.endpoint, answerVersion(in.record), msg)
+	if err != nil {
+		h.log.Error("answer cannot be encoded", "agent", from, "controller", to.endpoint, "error", err)
+		return
+	}
+	h.reply(ctx, from, to, in, rec)
+}
+
+// answerVersion keeps to the controller's version where it is one we speak.
+func answerVersion(r *usppb.Record) string {
+	for _, v := range usp.SupportedVersions {
+		if r.GetVersion() == v {
+			return v
+		}
+	}
+	return usp.RecordVersion
+}
+
+// reply sends a record where another came from.
+func (h *Host) reply(ctx context.Context, from usp.EndpointID, to *controller, in *inbound, rec []byte) {
+	if ctx.Err() != nil {
+		// The request's deadline is over: its failure is what is answered.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
+		defer cancel()
+	}
+	if err := h.toAddress(ctx, from, to.endpoint, replyAddress(in.Reply, to), rec); err != nil {
+		h.log.Info("answer not sent", "agent", from, "controller", to.endpoint, "protocol", in.Reply.Protocol, "error", err)
+	}
+}
+
+// Connected greets a controller that has connected to one of the agents. A
+// connection for all agents names none, and none greets it.
+func (h *Host) Connected(peer, local usp.EndpointID, via mtp.Address) {
+	if peer != "" && local != "" && via.Protocol == mtp.WebSocket {
+		h.dispatch.submit(local, &connected{peer: peer, via: via})
+	}
+}
+
+// greet sends the WebSocketConnect record (R-MTP.6).
+func (h *Host) greet(ctx context.Context, a *agent, c *connected) {
+	to := a.state.Load().index(h.spec).controllers[c.peer]
+	if to == nil || !to.enabled {
+		return
+	}
+	rec, err := record.WebSocketConnect(a.id, to.endpoint, usp.RecordVersion)
+	if err == nil {
+		err = h.toAddress(ctx, a.id, to.endpoint, c.via, rec)
+	}
+	if err != nil {
+		h.log.Debug("Connect record not sent", "agent", a.id, "controller", to.endpoint, "error", err)
+	}
+}
+
+// Disconnected ends the subscriptions that lived on a connection.
+func (h *Host) Disconnected(_, _ usp.EndpointID, via mtp.Address) {
+	if via.Conn != nil {
+		h.disconnected(via.Conn)
+	}
+}
+
+func (h *Host) disconnected(conn any) {
+	if !h.volatile.has(conn) || h.ctx.Err() != nil {
+		return
+	}
+	h.background.Add(1)
+	go func() {
+		defer h.background.Done()
+		ctx, cancel := context.WithTimeout(h.ctx, 2*h.cfg.Deadline)
+		defer cancel()
+		h.endVolatile(ctx, conn)
+	}()
+}

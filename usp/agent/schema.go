@@ -1,0 +1,70 @@
+package agent
+
+import (
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"github.com/uspbridge/uspbridge/usp/dm"
+)
+
+// schemas keeps, for the schema of each kind of device, the one with the
+// agent's own objects added. Devices of one model and firmware share a schema,
+// so there are few; all are made anew when there are too many.
+type schemas struct {
+	local *dm.Schema
+
+	made atomic.Pointer[map[*dm.Schema]*dm.Schema] // replaced, not changed: reading takes no lock
+	mu   sync.Mutex                                // of who replaces it
+}
+
+// maxSchemas bounds the composed schemas kept; a fleet has one for each model
+// and firmware.
+const maxSchemas = 4096
+
+func newSchemas(local *dm.Schema) *schemas {
+	s := &schemas{local: local}
+	s.made.Store(&map[*dm.Schema]*dm.Schema{})
+	return s
+}
+
+// compose returns the data model of an agent whose device has the given one.
+// Device.LocalAgent. is the agent's alone, should the device have one too.
+func (s *schemas) compose(device *dm.Schema) (*dm.Schema, error) {
+	if whole := (*s.made.Load())[device]; whole != nil {
+		return whole, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	made := *s.made.Load()
+	if whole := made[device]; whole != nil {
+		return whole, nil
+	}
+	whole, err := dm.Graft(withoutLocalAgent(device), s.local)
+	if err != nil {
+		return nil, fmt.Errorf("data model of the device and of the agent together: %w", err)
+	}
+	next := maps.Clone(made)
+	if len(next) >= maxSchemas {
+		next = map[*dm.Schema]*dm.Schema{}
+	}
+	next[device] = whole
+	s.made.Store(&next)
+	return whole, nil
+}
+
+func withoutLocalAgent(s *dm.Schema) *dm.Schema {
+	dev := s.Root.Child("Device")
+	if dev == nil || dev.Child("LocalAgent") == nil {
+		return s
+	}
+	root, trimmed := &dm.Node{Kind: dm.Object}, &dm.Node{Kind: dm.Object, Name: dev.Name, Path: dev.Path, Depth: dev.Depth, ID: dev.ID}
+	for _, c := range dev.Children {
+		if c.Name != "LocalAgent" {
+			trimmed.Children = append(trimmed.Children, c)
+		}
+	}
+	root.Children = []*dm.Node{trimmed}
+	return &dm.Schema{Root: root}
+}
