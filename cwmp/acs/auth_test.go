@@ -1,0 +1,218 @@
+package acs_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/acs"
+	"github.com/uspbridge/uspbridge/cwmp/acs/digest"
+)
+
+// accounts knows one user, who may speak for device A only.
+func accounts(_ context.Context, name string) (acs.Account, bool, error) {
+	switch name {
+	case "cpe":
+		return acs.Account{Password: "secret", Allows: func(id cwmp.DeviceID) bool { return id.SerialNumber == "A" }}, true, nil
+	case "broken":
+		return acs.Account{}, false, errors.New("store closed")
+	}
+	return acs.Account{}, false, nil
+}
+
+// answering returns the credentials for the first digest challenge in h.
+func answering(t *testing.T, h http.Header, change func(*digest.Exchange)) string {
+	t.Helper()
+	s := digest.Parse(h.Get("WWW-Authenticate"))
+	if len(s) != 1 || s[0].Name != "digest" {
+		t.Fatalf("challenge %q", h.Get("WWW-Authenticate"))
+	}
+	p := s[0].Params
+	e := digest.Exchange{Algorithm: digest.Algorithm(p["algorithm"]), Username: "cpe", Password: "secret", Realm: p["realm"],
+		Nonce: p["nonce"], Method: "POST", URI: "/", QOP: "auth", NonceCount: "00000001", ClientN: "c"}
+	if change != nil {
+		change(&e)
+	}
+	return e.Authorization(nil, true)
+}
+
+func newDigest(t *testing.T, cfg acs.DigestConfig) *acs.Digest {
+	t.Helper()
+	cfg.Credentials = accounts
+	d, err := acs.NewDigest(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestDigest(t *testing.T) {
+	tests := []struct {
+		name   string
+		cfg    acs.DigestConfig
+		wait   time.Duration
+		change func(*digest.Exchange)
+		spell  func(string) string
+		want   string // "": accepted; else what the reason says
+		stale  bool
+	}{
+		{name: "MD5, qop auth"},
+		{name: "SHA-256", cfg: acs.DigestConfig{Algorithms: []digest.Algorithm{digest.SHA256, digest.MD5}}},
+		{name: "MD5-sess, not offered by that name", change: func(e *digest.Exchange) { e.Algorithm = digest.MD5Sess }},
+		{name: "RFC 2069: no qop", change: func(e *digest.Exchange) { e.QOP = "" }},
+		{name: "algorithm in lower case", spell: func(h string) string { return strings.Replace(h, "=MD5", "=md5", 1) }},
+		{name: "algorithm left out", spell: func(h string) string { return strings.Replace(h, ", algorithm=MD5", "", 1) }},
+		{name: "response in capitals", spell: func(h string) string {
+			before, after, _ := strings.Cut(h, `response="`)
+			return before + `response="` + strings.ToUpper(after[:32]) + after[32:]
+		}},
+		{name: "absolute URI", change: func(e *digest.Exchange) { e.URI = "http://acs.example/" }},
+		{name: "nonce at the end of its life", wait: 5 * time.Minute},
+		{name: "stale nonce", wait: 5*time.Minute + time.Second, want: "stale", stale: true},
+		{name: "nonce of another server", change: func(e *digest.Exchange) { e.Nonce = "AAAA" }, want: "nonce", stale: true},
+		{name: "wrong password", change: func(e *digest.Exchange) { e.Password = "other" }, want: "wrong"},
+		{name: "unknown user", change: func(e *digest.Exchange) { e.Username, e.Password = "nobody", "" }, want: "wrong"},
+		{name: "another method's answer", change: func(e *digest.Exchange) { e.Method = "GET" }, want: "wrong"},
+		{name: "another realm's answer", change: func(e *digest.Exchange) { e.Realm = "x" }, want: "wrong"},
+		{name: "algorithm not offered", change: func(e *digest.Exchange) { e.Algorithm = digest.SHA256 }, want: "not offered"},
+		{name: "qop not offered", change: func(e *digest.Exchange) { e.QOP = "auth-int" }, want: "not offered"},
+		{name: "Basic unasked", spell: func(string) string { return "Basic Og==" }, want: "no digest credentials"},
+		{name: "noise", spell: func(string) string { return `Digest ,,="` }, want: "no nonce"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDigest(t, tt.cfg)
+				r := httptest.NewRequest("POST", "/", nil)
+				h := http.Header{}
+				_, err := d.Authenticate(t.Context(), r)
+				var c *acs.Challenge
+				if !errors.As(err, &c) || !c.First {
+					t.Fatalf("no challenge: %v", err)
+				}
+				h["Www-Authenticate"] = c.Headers
+				pass(tt.wait)
+				auth := answering(t, h, tt.change)
+				if tt.spell != nil {
+					auth = tt.spell(auth)
+				}
+				r.Header.Set("Authorization", auth)
+				id, err := d.Authenticate(t.Context(), r)
+				if tt.want == "" {
+					if err != nil || id.Username != "cpe" {
+						t.Errorf("%+v, %v", id, err)
+					}
+					return
+				}
+				if !errors.As(err, &c) || !strings.Contains(c.Reason, tt.want) {
+					t.Fatalf("error %v, want a challenge about %q", err, tt.want)
+				}
+				if got := strings.Contains(c.Headers[0], "stale=true"); got != tt.stale {
+					t.Errorf("stale = %v in %q", got, c.Headers[0])
+				}
+			})
+		})
+	}
+}
+
+// Nodes with one secret take each other's nonces.
+func TestDigestSecretIsShared(t *testing.T) {
+	cfg := acs.DigestConfig{Secret: []byte("shared by all nodes")}
+	one, two := newDigest(t, cfg), newDigest(t, cfg)
+	r := httptest.NewRequest("POST", "/", nil)
+	var c *acs.Challenge
+	if _, err := one.Authenticate(t.Context(), r); !errors.As(err, &c) {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", answering(t, http.Header{"Www-Authenticate": c.Headers}, nil))
+	if _, err := two.Authenticate(t.Context(), r); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBasic(t *testing.T) {
+	tests := []struct {
+		name, user, password string
+		send                 bool
+		want                 string
+		challenge            bool
+	}{
+		{"right", "cpe", "secret", true, "", false},
+		{"none", "", "", false, "no credentials", true},
+		{"empty, before being asked", "", "", true, "no credentials", true},
+		{"wrong password", "cpe", "x", true, "wrong", true},
+		{"unknown user with the password of unknown users", "nobody", "", true, "wrong", true},
+		{"the store fails", "broken", "x", true, "store closed", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := httptest.NewRequest("POST", "/", nil)
+			if tt.send {
+				r.SetBasicAuth(tt.user, tt.password)
+			}
+			_, err := (&acs.Basic{Credentials: accounts}).Authenticate(t.Context(), r)
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+			if errors.As(err, new(*acs.Challenge)) != tt.challenge {
+				t.Errorf("challenge = %v", !tt.challenge)
+			}
+		})
+	}
+}
+
+// A session with digest: challenged over one connection, answered over another,
+// later steps need no credentials; another device's Inform is refused.
+func TestAuthenticatedSession(t *testing.T) {
+	f := newFleet()
+	f.inform = func(s *acs.Session) error { f.note("user %s", s.User()); return nil }
+	s, url := listen(t, acs.Config{Fleet: f, Auth: newDigest(t, acs.DigestConfig{})})
+	c := newCPE(t, url)
+	c.transport.DisableKeepAlives = true
+	if got := c.say("Inform A"); got != "401" {
+		t.Fatalf("answer %s, want 401", got)
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader(envelope("1", informOf("A")))))
+	c.header.Set("Authorization", answering(t, w.Header(), nil))
+	if got := c.say("Inform B"); got != "Fault 8001" {
+		t.Errorf("an Inform of another device: %s, want Fault 8001", got)
+	}
+	c.cookie = ""
+	if got := c.say("Inform A"); got != "InformResponse" {
+		t.Fatalf("answer %s", got)
+	}
+	c.header.Del("Authorization")
+	if got := c.say("empty"); got != "204" {
+		t.Errorf("answer %s, want 204", got)
+	}
+	f.until(t, "user cpe")
+	// A stranger's request is refused before its body is read.
+	if got := newCPE(t, url).say("garbage"); got != "401" {
+		t.Errorf("a stranger got %s, want 401", got)
+	}
+}
+
+func FuzzAuthorization(f *testing.F) {
+	d, err := acs.NewDigest(acs.DigestConfig{Credentials: accounts})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(`Digest username="cpe", nonce="x", response="y"`)
+	f.Add("Basic Og==")
+	f.Fuzz(func(t *testing.T, h string) {
+		for _, a := range []acs.Authenticator{d, &acs.Basic{Credentials: accounts}} {
+			r := httptest.NewRequest("POST", "/", nil)
+			r.Header.Set("Authorization", h)
+			if id, err := a.Authenticate(t.Context(), r); err == nil && id.Username == "" {
+				t.Errorf("nobody was let in by %q", h)
+			}
+		}
+	})
+}

@@ -1,0 +1,158 @@
+package acs
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// httpError is a refusal below SOAP: an HTTP status with one line of text.
+type httpError struct {
+	status int
+	reason string // label of the refused counter
+	text   string
+}
+
+// brokenBody is the reason of a body that did not come whole.
+const brokenBody = "broken_body"
+
+func (e *httpError) Error() string { return e.text }
+
+// buffers are reused between requests; what has grown large is let go.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+const keepBuffer = 256 << 10
+
+func getBuffer() *bytes.Buffer { return buffers.Get().(*bytes.Buffer) }
+
+func putBuffer(b *bytes.Buffer) {
+	if b.Cap() <= keepBuffer {
+		b.Reset()
+		buffers.Put(b)
+	}
+}
+
+// budget bounds the bytes of all bodies that are in memory at once, so that many
+// CPE with large answers at the same time cannot exhaust it.
+type budget struct {
+	used atomic.Int64
+	max  int64
+}
+
+// spend is what one request has taken out of the budget.
+type spend struct {
+	*budget
+	taken int64
+}
+
+func (s *spend) end() { s.used.Add(-s.taken) }
+
+// reader counts what is read of r.
+func (s *spend) reader(r io.Reader) io.Reader { return &countedReader{r, s} }
+
+type countedReader struct {
+	io.Reader
+	*spend
+}
+
+func (c *countedReader) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.taken += int64(n)
+	if c.used.Add(int64(n)) > c.max {
+		return n, &httpError{http.StatusServiceUnavailable, "memory", "too many large messages at once: try again later"}
+	}
+	return n, err
+}
+
+// readBody reads the request's body, decompressed (TR-069 3.4.8), into b. The
+// bound holds for both the bytes on the wire and the bytes they expand to.
+func readBody(b *bytes.Buffer, w http.ResponseWriter, r *http.Request, limit int, timeout time.Duration, account *spend) error {
+	if r.ContentLength == 0 || r.Body == nil {
+		return nil
+	}
+	tooLarge := &httpError{http.StatusRequestEntityTooLarge, "oversized",
+		fmt.Sprintf("body of more than %d bytes: raise the limit if this CPE's messages are really that large", limit)}
+	if r.ContentLength > int64(limit) {
+		return tooLarge
+	}
+	// The deadline is lifted again because net/http goes on reading during the
+	// handler to notice a closed connection. Writers without deadlines (tests,
+	// HTTP/2) are read without one.
+	control := http.NewResponseController(w)
+	deadline := time.Now().Add(timeout)
+	if err := control.SetWriteDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) { // for 100 Continue
+		return &httpError{http.StatusBadRequest, brokenBody, "connection closed before the body"}
+	}
+	if control.SetReadDeadline(deadline) == nil {
+		defer control.SetReadDeadline(time.Time{})
+	}
+	src, err := decompressed(io.LimitReader(r.Body, int64(limit)+1), r.Header.Get("Content-Encoding"))
+	if err != nil {
+		return err
+	}
+	n, err := b.ReadFrom(account.reader(io.LimitReader(src, int64(limit)+1)))
+	switch {
+	case n > int64(limit):
+		return tooLarge
+	case errors.As(err, new(*httpError)):
+		return err
+	case err != nil:
+		return &httpError{http.StatusBadRequest, brokenBody, fmt.Sprintf("body broken off after %d bytes: %v", n, err)}
+	}
+	return nil
+}
+
+// decompressed undoes the content codings that TR-069 names.
+func decompressed(src io.Reader, coding string) (io.Reader, error) {
+	var err error
+	switch strings.ToLower(strings.TrimSpace(coding)) {
+	case "", "identity":
+		return src, nil
+	case "gzip", "x-gzip":
+		src, err = gzip.NewReader(src)
+	case "deflate":
+		src, err = zlib.NewReader(src)
+	default:
+		return nil, &httpError{http.StatusUnsupportedMediaType, "encoding",
+			fmt.Sprintf("Content-Encoding %.40q is not known: use gzip, deflate or none", coding)}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, &httpError{http.StatusBadRequest, brokenBody, fmt.Sprintf("body is not %s: %v", coding, err)}
+	}
+	if err != nil {
+		return bytes.NewReader(nil), nil // a compressed nothing, sent as nothing
+	}
+	return src, nil
+}
+
+// blank reports whether a body is an empty POST: nothing, or the line break
+// that some CPE send for nothing.
+func blank(body []byte) bool { return len(body) < 8 && len(bytes.TrimSpace(body)) == 0 }
+
+// Decompress undoes the Content-Encoding of a whole body that expands to no more
+// than limit bytes, for those who look at a body before it comes here.
+func Decompress(body []byte, coding string, limit int) ([]byte, error) {
+	if coding == "" {
+		return body, nil
+	}
+	src, err := decompressed(bytes.NewReader(body), coding)
+	if err != nil {
+		return nil, err
+	}
+	out, err := io.ReadAll(io.LimitReader(src, int64(limit)+1))
+	if err != nil {
+		return nil, fmt.Errorf("body is not %s: %w", coding, err)
+	}
+	if len(out) > limit {
+		return nil, fmt.Errorf("body expands to more than %d bytes", limit)
+	}
+	return out, nil
+}

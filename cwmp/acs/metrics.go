@@ -1,0 +1,63 @@
+package acs
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the counters of one Server.
+type metrics struct {
+	sessions *prometheus.CounterVec // by outcome
+	open     prometheus.GaugeFunc
+	seconds  prometheus.Histogram
+	informs  prometheus.Counter
+	rpcs     *prometheus.CounterVec // ACS → CPE, by rpc and outcome
+	requests *prometheus.CounterVec // CPE → ACS, by rpc and outcome
+	refused  *prometheus.CounterVec // by reason
+	wakes    *prometheus.CounterVec // by outcome
+}
+
+func newMetrics(reg prometheus.Registerer, open func() float64) (*metrics, error) {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "uspbridge_cwmp_" + name, Help: help}, labels)
+	}
+	m := &metrics{
+		sessions: counter("sessions_total", "CWMP sessions ended, by outcome.", "outcome"),
+		rpcs:     counter("rpc_total", "RPCs sent to CPE, by name and outcome.", "rpc", "outcome"),
+		requests: counter("cpe_requests_total", "RPCs received from CPE, by name and outcome.", "rpc", "outcome"),
+		refused:  counter("refused_total", "HTTP requests of CPE refused, by reason.", "reason"),
+		wakes:    counter("connection_requests_total", "Connection requests made for waiting jobs, by outcome.", "outcome"),
+		informs: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "uspbridge_cwmp_informs_total", Help: "Informs that opened a session."}),
+		open: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "uspbridge_cwmp_sessions_open", Help: "CWMP sessions open now."}, open),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "uspbridge_cwmp_session_seconds", Help: "Duration of CWMP sessions.",
+			Buckets: []float64{.005, .02, .1, .5, 1, 2, 5, 10, 30, 60, 300, 1800}}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.sessions, m.rpcs, m.requests, m.refused, m.wakes, m.informs, m.open, m.seconds} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// ended counts a session. The outcome is the kind of its end, not its text.
+func (m *metrics) ended(started time.Time, err error) {
+	outcome := "ok"
+	var end *sessionError
+	switch {
+	case errors.As(err, &end):
+		outcome = end.outcome
+	case err != nil:
+		outcome = "failed"
+	}
+	m.sessions.WithLabelValues(outcome).Inc()
+	m.seconds.Observe(time.Since(started).Seconds())
+}
