@@ -1,0 +1,56 @@
+package cpesim
+
+import (
+	"time"
+
+	"github.com/uspbridge/uspbridge/cwmp"
+)
+
+// Profile is how a CPE departs from the standard. The zero Profile conforms.
+// Each field names one habit of real CPE, so that a test says what it is about.
+type Profile struct {
+	// Status1Always answers SetParameterValues, AddObject and DeleteObject with
+	// Status 1, "committed but not yet applied", though it was applied: easycwmp.
+	Status1Always bool
+	// BooleansAsDigits writes booleans as 1 and 0, as most CPE do.
+	BooleansAsDigits bool
+	// OnlyCWMP1_0 lets Config.Version be 1.0, which is its zero value: CPE of the
+	// first years.
+	OnlyCWMP1_0 bool
+	// NoCookie never returns a cookie: cwmp-sim, AMIT.
+	NoCookie bool
+	// MaxValueNames above 0 refuses a GetParameterValues of more names with
+	// 9004: CPE with small buffers (Grandstream gives 9002 at 32 names).
+	MaxValueNames int
+	// RefuseEmptyPath refuses GetParameterNames and GetParameterValues of the
+	// empty path with 9005: Sagemcom.
+	RefuseEmptyPath bool
+	// NoAttributes answers 9000 to Get- and SetParameterAttributes.
+	NoAttributes bool
+	// DenyActiveNotification answers 9009 to any active notification.
+	DenyActiveNotification bool
+	// UnnamedFaults leaves SetParameterValuesFault out of a refusal, so that
+	// only the outer 9003 is seen.
+	UnnamedFaults bool
+	// CloseAfterEachResponse opens a new TCP connection for each POST of a
+	// session: HTTP 1.0 stacks, and Fritz!Box after a 401.
+	CloseAfterEachResponse bool
+	// SlowResponse is waited before each RPC is answered.
+	SlowResponse time.Duration
+	// DieAt is the name of an RPC at which the CPE loses its connection without
+	// an answer, each time; the RPC is not carried out.
+	DieAt string
+	// RefuseWith maps the name of an RPC to the fault that always answers it.
+	RefuseWith map[string]cwmp.FaultCode
+	// BusyConnectionRequests answers 503 while a session is open, rather than
+	// opening another session afterwards; TR-069 3.2.2.1 allows both.
+	BusyConnectionRequests bool
+	// NoConnectionRequest closes the connection of each connection request: a
+	// CPE behind NAT.
+	NoConnectionRequest bool
+	// FailTransfers is the fault with which each transfer ends, 0 for success.
+	FailTransfers cwmp.FaultCode
+	// PeriodicFirstContact opens the first session with "2 PERIODIC" in place of
+	// "0 BOOTSTRAP" and "1 BOOT": genieacs-sim, and CPE that were provisioned.
+	PeriodicFirstContact bool
+}
