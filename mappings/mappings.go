@@ -1,0 +1,16 @@
+// Package mappings is data: the mapping files that come with the bridge and the
+// Device:2 data-model table, embedded in the binary. Package mapping reads them.
+package mappings
+
+import "embed"
+
+// Files are the mapping files, one folder for each root data model.
+//
+//go:embed tr098/*.yaml tr181/*.yaml
+var Files embed.FS
+
+// Device2 is the table of Device:2.19 for USP and its services, gzipped, made
+// by gen.
+//
+//go:embed datamodel/device2.tsv.gz
+var Device2 []byte

@@ -1,0 +1,96 @@
+package mapping
+
+import (
+	"testing"
+
+	"github.com/uspbridge/uspbridge/usp/dm"
+)
+
+func BenchmarkLoad(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Load(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCompile(b *testing.B) {
+	set, d := gatewaySet(b), gatewayTree(b)
+	t := set.Presume(d.Template(), Identity{})
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := set.Compile(t, Identity{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// The rows of all tables, as a Get of the whole tree needs them.
+func BenchmarkView(b *testing.B) {
+	s := show(b, gatewaySet(b), gatewayTree(b))
+	b.ReportAllocs()
+	for b.Loop() {
+		v := s.p.View(s.tree, s.n, nil)
+		for _, t := range s.p.tables {
+			v.rowsOf(t)
+		}
+	}
+}
+
+func BenchmarkReconcile(b *testing.B) {
+	s := show(b, gatewaySet(b), gatewayTree(b))
+	b.ReportAllocs()
+	for b.Loop() {
+		s.p.Reconcile(s.tree, s.n)
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	s := show(b, gatewaySet(b), gatewayTree(b))
+	for name, path := range map[string]string{
+		"same": "Device.WiFi.SSID.1.SSID", "table": "Device.WiFi.AccessPoint.1.Security.ModeEnabled",
+		"row": "Device.WiFi.SSID.1.LowerLayers", "count": "Device.WiFi.SSIDNumberOfEntries",
+		"reference": "Device.Hosts.Host.1.Layer1Interface",
+	} {
+		ref := s.ref(path)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Read(ref)
+			}
+		})
+	}
+}
+
+func BenchmarkWrite(b *testing.B) {
+	s := show(b, gatewaySet(b), gatewayTree(b))
+	ref := s.ref("Device.WiFi.SSID.1.SSID")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Write(ref, "other", nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkTargets(b *testing.B) {
+	s := show(b, gatewaySet(b), gatewayTree(b))
+	p, _ := s.tree.Template().Lookup("InternetGatewayDevice.LANDevice.{i}.WLANConfiguration.{i}.Status")
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Targets(p, dm.Inst(1, 5))
+	}
+}
+
+func BenchmarkDecodeNumbers(b *testing.B) {
+	s := show(b, gatewaySet(b), gatewayTree(b))
+	blob := s.n.Encode()
+	b.ReportAllocs()
+	b.ReportMetric(float64(len(blob)), "stored-bytes")
+	for b.Loop() {
+		if _, err := DecodeNumbers(blob); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package mapping
+
+import (
+	"strings"
+
+	"github.com/uspbridge/uspbridge/translate/tree"
+	"github.com/uspbridge/uspbridge/usp/dm"
+)
+
+// Explanation is where a USP parameter or row lives on the CPE.
+type Explanation struct {
+	USPPath, USPValue string
+	CWMPPaths         []string
+	CWMPValues        []string
+	Rule              string // file:line
+	Conversion        string
+	Writable          bool
+}
+
+// Explain tells where a parameter or row lives on the CPE.
+func (v *View) Explain(ref dm.Ref) Explanation {
+	x := Explanation{USPPath: ref.Path(), Writable: ref.Node.Access != dm.ReadOnly, Rule: "built in"}
+	bind := v.program.binding(ref.Node)
+	if bind == nil {
+		x.Conversion = "nothing on this CPE"
+		return x
+	}
+	if bind.own != "" {
+		x.Conversion = "kept by the bridge"
+		return x
+	}
+	if bind.node.Kind == dm.Table {
+		v.explainRow(&x, bind, ref)
+		return x
+	}
+	var state State
+	x.USPValue, _, state = v.Read(ref)
+	for _, s := range v.Sources(ref, nil) {
+		value, _ := v.tree.Value(s.Param, s.Inst)
+		x.CWMPPaths = append(x.CWMPPaths, string(tree.Join(v.program.template.Param(s.Param).Path, s.Inst)))
+		x.CWMPValues = append(x.CWMPValues, value.Text)
+	}
+	b, _ := v.bound(bind, ref.Inst)
+	switch {
+	case bind.count != nil:
+		x.Conversion = "number of rows"
+	case state == Computed && bind.alias:
+		x.Conversion = "alias given by the bridge"
+	case b == nil:
+		x.Conversion = "nothing on this CPE"
+	default:
+		x.Rule, x.Conversion = b.rule.at, b.describe()
+	}
+	return x
+}
+
+func (v *View) explainRow(x *Explanation, bind *binding, ref dm.Ref) {
+	if r, ok := v.find(bind.table, ref.Inst); ok {
+		x.CWMPPaths = []string{string(tree.Join(r.entry.source, r.src))}
+		x.Rule, x.Conversion = r.entry.at, "row"
+	}
+}
+
+func (b *bound) describe() string {
+	switch r := b.rule; {
+	case r.constant != nil:
+		return "constant"
+	case r.derive != nil:
+		return "derived: " + r.derive.text
+	case r.inputs != nil:
+		return "decision table"
+	case r.join != nil:
+		return "joined into a list"
+	case r.rows != nil:
+		return "path of the row of " + strings.Join(r.rows.targets, " or ")
+	default:
+		return r.conv.String()
+	}
+}

@@ -1,0 +1,406 @@
+package mapping
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/uspbridge/uspbridge/usp/dm"
+)
+
+// maxFile bounds a mapping file, in bytes, maxRules the parameters it has once
+// its YAML aliases are followed.
+const (
+	maxFile  = 1 << 20
+	maxRules = 50_000
+)
+
+// file is one mapping file.
+type file struct {
+	name     string // of the file
+	mapping  string
+	root     string
+	match    map[string]*regexp.Regexp
+	identity bool
+	ages     map[string]time.Duration
+	classes  []classRule
+	objects  []*object
+}
+
+// classRule gives parameters, by their USP path, a class of freshness.
+type classRule struct {
+	match *regexp.Regexp
+	class string
+}
+
+// object is one entry of a file's objects.
+type object struct {
+	at          string // file:line
+	target      string // "Device.WiFi.SSID.{i}."
+	source      string // "LANDevice.{i}.WLANConfiguration.{i}.", under the root
+	key         []string
+	keyDerive   *derivation
+	when        *condition
+	noCreate    bool
+	parentFrom  string      // a new row's parameter that picks the object it is created in
+	defaultFrom string      // CPE parameter that names that object where no other does
+	vendor      bool        // vendor parameters of the source go here
+	same        [][2]string // source prefix, target prefix
+	params      []*param
+}
+
+// condition says when a row exists.
+type condition struct {
+	param  string
+	is     []string
+	not    []string
+	exists bool
+}
+
+// param is one entry of an object's params.
+type param struct {
+	at       string
+	name     string   // under the target
+	from     []string // source parameters, the first that is there counts
+	conv     converter
+	readOnly bool
+	constant *string
+	derive   *derivation
+	join     []string
+	rows     *rowReference
+	inputs   []string
+	table    []decision
+}
+
+// decision is one row of a decision table.
+type decision struct {
+	when  []string
+	value string
+}
+
+// rowReference is a value that is the path of target rows.
+type rowReference struct {
+	targets []string
+	of      string // source object, "" for the entry's own
+	all     bool   // rows: a list, all but the row itself
+}
+
+// problem is what is wrong in a mapping file, and where.
+type problem struct{ at, text string }
+
+func (p problem) Error() string { return p.at + ": " + p.text }
+
+// reading collects the problems of one file.
+type reading struct {
+	name     string
+	standard *standard
+	problems []error
+	rules    int
+}
+
+func (r *reading) fail(n *yaml.Node, format string, args ...any) {
+	r.problems = append(r.problems, problem{r.at(n), fmt.Sprintf(format, args...)})
+}
+
+func (r *reading) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", r.name, n.Line) }
+
+// loadFile reads one mapping file. All problems are told at once.
+func loadFile(fsys fs.FS, name string, std *standard) (*file, error) {
+	info, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("%s: %d bytes, at most %d are taken", name, info.Size(), maxFile)
+	}
+	b, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	return parseFile(name, b, std)
+}
+
+func parseFile(name string, b []byte, std *standard) (*file, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(b, &doc); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	r := &reading{name: name, standard: std}
+	if len(doc.Content) != 1 {
+		return nil, fmt.Errorf("%s: the file is empty; a mapping file begins with `mapping: NAME`", name)
+	}
+	f := r.file(doc.Content[0])
+	if f != nil && f.mapping == "" {
+		r.fail(doc.Content[0], "mapping: a name is missing")
+	}
+	return f, errors.Join(r.problems...)
+}
+
+// fields calls the function for each key of a YAML map and fails on unknown or
+// repeated ones.
+func (r *reading) fields(n *yaml.Node, known map[string]func(*yaml.Node)) {
+	if n = resolved(n); n.Kind != yaml.MappingNode {
+		r.fail(n, "a map is expected here, with the keys %s", keysOf(known))
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		read, ok := known[key.Value]
+		switch {
+		case !ok:
+			r.fail(key, "unknown key %q; known here are %s", key.Value, keysOf(known))
+		case seen[key.Value]:
+			r.fail(key, "key %q is there twice", key.Value)
+		default:
+			seen[key.Value] = true
+			read(n.Content[i+1])
+		}
+	}
+}
+
+func keysOf(known map[string]func(*yaml.Node)) string {
+	var keys []string
+	for k := range known {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return strings.Join(keys, ", ")
+}
+
+func resolved(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode && n.Alias != nil {
+		return n.Alias
+	}
+	return n
+}
+
+func (r *reading) text(n *yaml.Node) string {
+	if n = resolved(n); n.Kind != yaml.ScalarNode {
+		r.fail(n, "a single value is expected here")
+		return ""
+	}
+	return n.Value
+}
+
+// texts reads a value or a list of values.
+func (r *reading) texts(n *yaml.Node) (list []string) {
+	if n = resolved(n); n.Kind != yaml.SequenceNode {
+		return []string{r.text(n)}
+	}
+	for _, item := range n.Content {
+		list = append(list, r.text(item))
+	}
+	return list
+}
+
+func (r *reading) boolean(n *yaml.Node) bool {
+	switch v := r.text(n); v {
+	case "true", "yes":
+		return true
+	case "false", "no":
+	default:
+		r.fail(n, "true or false is expected here, not %q", v)
+	}
+	return false
+}
+
+func (r *reading) file(n *yaml.Node) *file {
+	f := &file{name: r.name, match: map[string]*regexp.Regexp{}, ages: map[string]time.Duration{}}
+	r.fields(n, map[string]func(*yaml.Node){
+		"mapping":  func(n *yaml.Node) { f.mapping = r.text(n) },
+		"identity": func(n *yaml.Node) { f.identity = r.boolean(n) },
+		"root": func(n *yaml.Node) {
+			if f.root = r.text(n); !strings.HasSuffix(f.root, ".") {
+				r.fail(n, "root: %q must end with a dot, as InternetGatewayDevice.", f.root)
+			}
+		},
+		"for": func(n *yaml.Node) {
+			known := map[string]func(*yaml.Node){}
+			for _, key := range []string{"manufacturer", "oui", "product_class", "hardware_version", "software_version"} {
+				known[key] = func(n *yaml.Node) {
+					re, err := regexp.Compile("^(?:" + r.text(n) + ")$")
+					if err != nil {
+						r.fail(n, "for.%s: %v", key, err)
+						return
+					}
+					f.match[key] = re
+				}
+			}
+			r.fields(n, known)
+		},
+		"ages": func(n *yaml.Node) {
+			known := map[string]func(*yaml.Node){}
+			for _, class := range classNames {
+				known[class] = func(n *yaml.Node) {
+					d, err := time.ParseDuration(r.text(n))
+					if err != nil || d < 0 {
+						r.fail(n, "ages.%s: %q is not a duration such as 60s", class, n.Value)
+					}
+					f.ages[class] = d
+				}
+			}
+			r.fields(n, known)
+		},
+		"classes": func(n *yaml.Node) {
+			if n = resolved(n); n.Kind != yaml.SequenceNode {
+				r.fail(n, "classes: a list of {match: PATH, class: NAME} is expected")
+				return
+			}
+			for _, item := range n.Content {
+				f.classes = append(f.classes, r.classRule(item))
+			}
+		},
+		"objects": func(n *yaml.Node) {
+			if n.Kind != yaml.SequenceNode {
+				r.fail(n, "objects: a list is expected")
+				return
+			}
+			for _, item := range n.Content {
+				f.objects = append(f.objects, r.object(item))
+			}
+		},
+	})
+	return f
+}
+
+// classRule reads a class of freshness with the paths that have it: "*" stands
+// for one name or instance, "**" for any number of them.
+func (r *reading) classRule(n *yaml.Node) (c classRule) {
+	r.fields(n, map[string]func(*yaml.Node){
+		"match": func(n *yaml.Node) {
+			pattern := regexp.QuoteMeta(r.text(n))
+			pattern = strings.NewReplacer(`\*\*`, `.*`, `\*`, `[^.]*`).Replace(pattern)
+			c.match = regexp.MustCompile("^" + pattern + "$")
+		},
+		"class": func(n *yaml.Node) { c.class = r.oneOf(n, classNames[:]...) },
+	})
+	if c.match == nil || c.class == "" {
+		r.fail(n, "classes: match and class are both needed")
+		c.match = regexp.MustCompile(`^$`)
+	}
+	return c
+}
+
+func (r *reading) object(n *yaml.Node) *object {
+	o := &object{at: r.at(n)}
+	var params *yaml.Node
+	r.fields(n, map[string]func(*yaml.Node){
+		"target": func(n *yaml.Node) { o.target = r.target(n) },
+		"source": func(n *yaml.Node) {
+			if o.source = r.text(n); o.source != "" && !strings.HasSuffix(o.source, ".") {
+				r.fail(n, "source: %q must end with a dot", o.source)
+			}
+		},
+		"key": func(n *yaml.Node) {
+			if resolved(n).Kind == yaml.MappingNode {
+				r.fields(n, map[string]func(*yaml.Node){"derive": func(n *yaml.Node) { o.keyDerive = r.derivation(n) }})
+				return
+			}
+			o.key = r.texts(n)
+		},
+		"when": func(n *yaml.Node) {
+			o.when = &condition{}
+			r.fields(n, map[string]func(*yaml.Node){
+				"param":  func(n *yaml.Node) { o.when.param = r.text(n) },
+				"is":     func(n *yaml.Node) { o.when.is = r.texts(n) },
+				"not":    func(n *yaml.Node) { o.when.not = r.texts(n) },
+				"exists": func(n *yaml.Node) { o.when.exists = r.boolean(n) },
+			})
+		},
+		"vendor": func(n *yaml.Node) { o.vendor = r.boolean(n) },
+		"create": func(n *yaml.Node) {
+			if resolved(n).Kind == yaml.MappingNode {
+				r.fields(n, map[string]func(*yaml.Node){
+					"parent_from":  func(n *yaml.Node) { o.parentFrom = r.text(n) },
+					"default_from": func(n *yaml.Node) { o.defaultFrom = r.text(n) },
+				})
+				return
+			}
+			o.noCreate = !r.boolean(n)
+		},
+		"same": func(n *yaml.Node) {
+			for i := 0; i+1 < len(n.Content); i += 2 {
+				o.same = append(o.same, [2]string{r.text(n.Content[i]), r.text(n.Content[i+1])})
+			}
+		},
+		"params": func(n *yaml.Node) { params = resolved(n) },
+	})
+	if o.target == "" {
+		r.fail(n, "target: an object of Device:2 is missing")
+	}
+	if params != nil {
+		r.params(o, params)
+	}
+	return o
+}
+
+// target checks that a target object is in the standard.
+func (r *reading) target(n *yaml.Node) string {
+	t := r.text(n)
+	if e := r.standard.elements[generic(t)]; e != nil && (e.kind == dm.Object || e.kind == dm.Table) || strings.Contains(t, ".X_") {
+		return t
+	}
+	hint := ""
+	if s := r.standard.suggest(t); s != "" {
+		hint = "; did you mean " + s + "?"
+	}
+	r.fail(n, "target: Device:2 has no object %s%s", t, hint)
+	return t
+}
+
+func isNumber(seg string) bool { return seg != "" && strings.Trim(seg, "0123456789") == "" }
+
+// generic replaces the literal numbers of a target by {i}.
+func generic(target string) string {
+	segs := strings.Split(target, ".")
+	for i, s := range segs {
+		if isNumber(s) {
+			segs[i] = "{i}"
+		}
+	}
+	return strings.Join(segs, ".")
+}
+
+func (r *reading) params(o *object, n *yaml.Node) {
+	if n.Kind != yaml.MappingNode {
+		r.fail(n, "params: a map is expected")
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		if seen[key.Value] {
+			r.fail(key, "parameter %s is there twice", key.Value)
+			continue
+		}
+		seen[key.Value] = true
+		if r.rules++; r.rules == maxRules {
+			r.fail(key, "more than %d parameters in one file", maxRules)
+		}
+		if r.rules >= maxRules {
+			return
+		}
+		full := generic(o.target) + key.Value
+		if e := r.standard.elements[full]; (e == nil || e.kind != dm.Param) && !strings.Contains(full, ".X_") {
+			hint := ""
+			if s := r.standard.suggest(full); s != "" {
+				hint = "; did you mean " + s + "?"
+			}
+			r.fail(key, "Device:2 has no parameter %s%s", full, hint)
+		}
+		o.params = append(o.params, r.param(key, n.Content[i+1]))
+	}
+}
+
+// isMapping reports whether a file name is that of a mapping file.
+func isMapping(name string) bool {
+	return path.Ext(name) == ".yaml" || path.Ext(name) == ".yml"
+}

@@ -1,0 +1,177 @@
+package mapping
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/mappings"
+	"github.com/uspbridge/uspbridge/translate/tree"
+	"github.com/uspbridge/uspbridge/usp/dm"
+)
+
+// Identity is what mapping files select devices by.
+type Identity struct {
+	Manufacturer, OUI, ProductClass, HardwareVersion, SoftwareVersion string
+}
+
+func (id Identity) field(name string) string {
+	switch name {
+	case "manufacturer":
+		return id.Manufacturer
+	case "oui":
+		return id.OUI
+	case "product_class":
+		return id.ProductClass
+	case "hardware_version":
+		return id.HardwareVersion
+	}
+	return id.SoftwareVersion
+}
+
+// Set is a set of loaded mapping files. It is immutable.
+type Set struct {
+	files    []*file
+	standard *standard
+}
+
+// Load reads the embedded mapping files and those of further file systems. A
+// file whose mapping has the name of an earlier one takes its place. All
+// problems of all files are in the error, each with file and line.
+func Load(more ...fs.FS) (*Set, error) {
+	std, err := parseStandard(mappings.Device2)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{standard: std}
+	var problems []error
+	for _, fsys := range append([]fs.FS{mappings.Files}, more...) {
+		if err := s.load(fsys); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	// Files for certain devices go before those for all.
+	slices.SortStableFunc(s.files, func(a, b *file) int { return min(len(b.match), 1) - min(len(a.match), 1) })
+	return s, nil
+}
+
+func (s *Set) load(fsys fs.FS) error {
+	var problems []error
+	own := map[string]string{}
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !isMapping(name) {
+			return err
+		}
+		f, err := loadFile(fsys, name, s.standard)
+		if err != nil {
+			problems = append(problems, err)
+			return nil
+		}
+		if other, twice := own[f.mapping]; twice {
+			problems = append(problems, fmt.Errorf("%s: mapping %s is in %s already; give it another name", name, f.mapping, other))
+			return nil
+		}
+		own[f.mapping] = name
+		s.files = slices.DeleteFunc(s.files, func(old *file) bool { return old.mapping == f.mapping })
+		s.files = append(s.files, f)
+		return nil
+	})
+	return errors.Join(append(problems, err)...)
+}
+
+// selected returns the files for a device.
+func (s *Set) selected(root string, id Identity) (files []*file) {
+next:
+	for _, f := range s.files {
+		if f.root != root {
+			continue
+		}
+		for name, re := range f.match {
+			if !re.MatchString(id.field(name)) {
+				continue next
+			}
+		}
+		files = append(files, f)
+	}
+	return files
+}
+
+// Names returns the names of the loaded mappings.
+func (s *Set) Names() (names []string) {
+	for _, f := range s.files {
+		names = append(names, f.mapping)
+	}
+	return names
+}
+
+// Presume returns t with the parameters that rows of its empty tables will
+// have: a table without rows tells nothing of them, but a controller that wants
+// to create a row must know. What the CPE then has not reads as absent.
+func (s *Set) Presume(t *tree.Template, id Identity) *tree.Template {
+	b := tree.NewBuilder(t.RootPath())
+	found := false
+	add := func(table, param string) {
+		found = true
+		name := strings.ReplaceAll(table+param, "{i}", "1")
+		b.Add(cwmp.ParameterInfo{Name: cwmp.Path(name), Writable: true}, cwmp.TypeUnknown)
+	}
+	for _, f := range s.selected(string(t.RootPath()), id) {
+		for _, o := range f.objects {
+			table := f.root + generic(o.source)
+			if !empty(t, table) {
+				continue
+			}
+			for _, p := range o.params {
+				if len(p.from) > 0 && !strings.HasPrefix(p.from[0], "..") && !strings.HasPrefix(p.from[0], "/") && generic(p.from[0]) == p.from[0] {
+					add(table, p.from[0])
+				}
+			}
+			for name := range s.namesakes(o, "") {
+				add(table, name)
+			}
+		}
+		if f.identity {
+			for path, e := range s.standard.elements {
+				if e.kind == dm.Param && e.live && !strings.HasSuffix(path, "NumberOfEntries") {
+					if table := path[:strings.LastIndexByte(path, '.')+1]; empty(t, table) {
+						add(table, path[len(table):])
+					}
+				}
+			}
+		}
+	}
+	if !found {
+		return t
+	}
+	return t.Extend(b.Template())
+}
+
+// namesakes returns the standard parameters directly in o's target that o's
+// source has under the same name.
+func (s *Set) namesakes(o *object, prefix string) map[string]bool {
+	names := map[string]bool{}
+	for _, pair := range o.same {
+		if pair[0] != prefix || pair[1] != prefix {
+			continue
+		}
+		for path, e := range s.standard.elements {
+			rest, ok := strings.CutPrefix(path, generic(o.target))
+			if ok && e.kind == dm.Param && e.live && !strings.Contains(rest, ".") && !strings.HasSuffix(rest, "NumberOfEntries") {
+				names[rest] = true
+			}
+		}
+	}
+	return names
+}
+
+// empty reports whether devices of the template have the table, but no rows.
+func empty(t *tree.Template, table string) bool {
+	id, has := t.LookupTable(table)
+	return has && len(t.Tables[id].Params) == 0
+}
