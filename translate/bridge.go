@@ -1,0 +1,172 @@
+package translate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/acs"
+	"github.com/uspbridge/uspbridge/cwmp/connreq"
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/translate/mapping"
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/agent"
+)
+
+// Config is what a Bridge needs. Fields without a default are required.
+type Config struct {
+	Store    store.Store
+	Mappings *mapping.Set
+	Endpoint EndpointTemplate // zero: DefaultEndpointTemplate
+
+	// InformInterval is set on CPE at first contact; 0 leaves the CPE's own.
+	InformInterval time.Duration
+	// Deadline ends a live operation on a CPE (default 30 s).
+	Deadline time.Duration
+	// ConnectionRequest is how CPE are woken.
+	ConnectionRequest ConnectionRequest
+
+	// IdleTime is how long an unused device stays in memory (default 1 min).
+	IdleTime time.Duration
+
+	Log        *slog.Logger
+	Now        func() time.Time // default time.Now
+	Registerer prometheus.Registerer
+}
+
+// ConnectionRequest configures the connection requests to CPE.
+type ConnectionRequest struct {
+	Client   *connreq.Client
+	Timeout  time.Duration // default 10 s
+	Username string        // "": generated for each CPE and set on it
+	Password string
+}
+
+// ACS is the part of acs.Server that a Bridge uses: the queue of a CPE.
+type ACS interface {
+	Do(ctx context.Context, key cwmp.DeviceKey, job acs.Job) error
+}
+
+// Agents is the part of agent.Host that a Bridge tells of its devices.
+type Agents interface {
+	Deliver(ctx context.Context, id usp.EndpointID, events []agent.Event) error
+	Hosted(ctx context.Context, id usp.EndpointID) error
+	Forget(ctx context.Context, id usp.EndpointID) error
+}
+
+// Bridge joins a fleet of CPE with the agents that stand for them. It
+// implements acs.Fleet and agent.Devices.
+type Bridge struct {
+	cfg       Config
+	log       *slog.Logger
+	now       func() time.Time
+	store     store.Store
+	templates *templates
+	devices   *devices
+	metrics   *metrics
+
+	acs    ACS
+	agents Agents
+}
+
+var (
+	_ acs.Fleet     = (*Bridge)(nil)
+	_ agent.Devices = (*Bridge)(nil)
+)
+
+// New returns a Bridge over an open store. Attach must be called before it is used.
+func New(ctx context.Context, cfg Config) (*Bridge, error) {
+	if cfg.Store == nil || cfg.Mappings == nil || cfg.ConnectionRequest.Client == nil {
+		return nil, errors.New("translate: Store, Mappings and ConnectionRequest.Client are required")
+	}
+	if cfg.Endpoint == (EndpointTemplate{}) {
+		cfg.Endpoint = EndpointTemplate{DefaultEndpointTemplate}
+	}
+	if cfg.Deadline <= 0 {
+		cfg.Deadline = 30 * time.Second
+	}
+	if cfg.ConnectionRequest.Timeout <= 0 {
+		cfg.ConnectionRequest.Timeout = 10 * time.Second
+	}
+	if cfg.IdleTime <= 0 {
+		cfg.IdleTime = time.Minute
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	t, err := newTemplates(ctx, cfg.Store, cfg.Mappings)
+	if err != nil {
+		return nil, fmt.Errorf("translate: %w", err)
+	}
+	b := &Bridge{
+		cfg: cfg, log: cfg.Log, now: cfg.Now, store: cfg.Store, templates: t,
+		devices: newDevices(cfg.Store, t, cfg.Log, cfg.Now),
+	}
+	b.metrics = newMetrics(cfg.Registerer, b.devices)
+	return b, nil
+}
+
+// Attach connects the Bridge with what stands on its two sides.
+func (b *Bridge) Attach(a ACS, agents Agents) { b.acs, b.agents = a, agents }
+
+// Run drops idle devices from memory until ctx ends.
+func (b *Bridge) Run(ctx context.Context) {
+	tick := time.NewTicker(b.cfg.IdleTime / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			b.devices.evict(b.now().Add(-b.cfg.IdleTime))
+		}
+	}
+}
+
+// keep writes a batch of a device's changes. It is called with dev.mu held, so
+// that the store gets changes in the order they were made; the device stays in
+// memory until they are durable, so that what is loaded later is never older
+// than what was seen. The returned function waits for that.
+func (b *Bridge) keep(dev *device, batch *store.Batch) (durable func(ctx context.Context) error) {
+	if dev.gone {
+		return func(context.Context) error { return errUnknownDevice }
+	}
+	if batch.Len() == 0 {
+		return func(context.Context) error { return nil }
+	}
+	dev.pins.Add(1)
+	done := make(chan error, 1)
+	b.store.Enqueue(batch, func(err error) {
+		if err != nil {
+			dev.unsaved.Store(true)
+			b.metrics.storeFailures.Inc()
+			b.log.Error("a device's state could not be stored; it is kept in memory and stored with its next change", "device", dev.key, "error", err)
+		}
+		done <- err
+		b.devices.release(dev)
+	})
+	return func(ctx context.Context) error {
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// run queues a job on a CPE and waits for its end, at most for the deadline of
+// live operations.
+func (b *Bridge) run(ctx context.Context, dev *device, job acs.Job) error {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Deadline)
+	defer cancel()
+	return b.acs.Do(ctx, dev.key, job)
+}

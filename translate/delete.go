@@ -1,0 +1,135 @@
+package translate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/acs"
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/translate/tree"
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/dm"
+)
+
+// Delete implements agent.Model. What cannot be deleted at all is found before
+// the CPE is asked for anything.
+func (m *model) Delete(ctx context.Context, rows []dm.Ref, allowPartial bool) []error {
+	errs := make([]error, len(rows))
+	m, release, err := m.hold(ctx)
+	if err != nil {
+		for i := range errs {
+			errs[i] = usp.AsError(err, rows[i].Path())
+		}
+		return errs
+	}
+	defer release()
+	objects := make([]cwmp.Path, len(rows))
+	view := m.state().See(m.bridge.now)
+	for i, row := range rows {
+		object, deletable, ok := view.RowSource(row)
+		switch {
+		case !ok:
+			errs[i] = usp.Errorf(usp.ErrObjectDoesNotExist, row.Path(), "there is no such row")
+		case !deletable:
+			errs[i] = usp.Errorf(usp.ErrDeleteFailure, row.Path(), "the CPE does not let %s be deleted", object)
+		}
+		objects[i] = object
+	}
+	if firstError(errs) != nil && !allowPartial {
+		return errs
+	}
+	gone := make([]bool, len(rows))
+	job := func(ctx context.Context, s *acs.Session) error {
+		return m.bridge.deleteRows(ctx, s, m.dev, rows, objects, errs, gone, allowPartial)
+	}
+	if err = m.bridge.run(ctx, m.dev, job); errors.Is(err, acs.ErrSessionLost) {
+		err = m.bridge.run(ctx, m.dev, job)
+	}
+	for i := range rows {
+		if err != nil && errs[i] == nil && !gone[i] {
+			errs[i] = uspError(err, rows[i].Path())
+		}
+	}
+	return errs
+}
+
+func firstError(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteRows deletes objects on the CPE and from the tree. An object that a
+// broken session may have deleted already is gone if the CPE says so (9005).
+func (b *Bridge) deleteRows(ctx context.Context, cpe acs.Caller, dev *device, rows []dm.Ref, objects []cwmp.Path, errs []error, gone []bool, allowPartial bool) error {
+	done := make(map[cwmp.Path]bool, len(objects)) // several USP rows can be one CPE object
+	for i, object := range objects {
+		if errs[i] != nil || gone[i] {
+			continue
+		}
+		if !done[object] {
+			err := deleteObject(ctx, cpe, object)
+			if isFault(err) {
+				errs[i] = &usp.Error{Code: usp.ErrDeleteFailure, Path: rows[i].Path(), Msg: "the CPE refused: " + err.Error(), Cause: err}
+				if !allowPartial {
+					return nil
+				}
+				continue
+			} else if err != nil {
+				return err
+			}
+			if err := b.forgetRows(ctx, dev, []cwmp.Path{object}, rows...); err != nil {
+				return err
+			}
+		}
+		done[object], gone[i] = true, true
+	}
+	return nil
+}
+
+// deleteObject deletes an object on the CPE; one that is not there is deleted.
+func deleteObject(ctx context.Context, cpe acs.Caller, object cwmp.Path) error {
+	answer, err := cpe.Call(ctx, &cwmp.DeleteObject{Object: object})
+	var fault *cwmp.Fault
+	if errors.As(err, &fault) && fault.Code == cwmp.FaultInvalidParameterName {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if _, ok := answer.(*cwmp.DeleteObjectResponse); !ok {
+		return fmt.Errorf("the CPE answered DeleteObject with %s", answer.RPC())
+	}
+	return nil
+}
+
+// forgetRows takes CPE objects out of the tree, durably. Controllers are told
+// of the rows that go with them, but for those they asked to delete.
+func (b *Bridge) forgetRows(ctx context.Context, dev *device, objects []cwmp.Path, asked ...dm.Ref) error {
+	dev.mu.Lock()
+	old := dev.state.Load()
+	t := old.tree.Clone()
+	for _, object := range objects {
+		if schema, inst, ok := tree.Split(object); ok {
+			if id, ok := t.Template().LookupTable(schema); ok {
+				t.RemoveRow(id, inst)
+			}
+		}
+	}
+	numbers, _, deleted, _ := old.program.Reconcile(t, old.numbers)
+	var batch store.Batch
+	dev.apply(change{tree: t, numbers: numbers}, &batch)
+	durable := b.keep(dev, &batch)
+	dev.mu.Unlock()
+	if err := durable(ctx); err != nil {
+		return err
+	}
+	for _, row := range asked {
+		deleted = except(deleted, row)
+	}
+	return b.deliver(ctx, dev, rowEvents(nil, deleted))
+}

@@ -1,0 +1,322 @@
+package translate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/translate/mapping"
+	"github.com/uspbridge/uspbridge/translate/tree"
+)
+
+// snapshot is what is known of a device at one moment. It is immutable: readers
+// take one and keep it for the length of a message.
+type snapshot struct {
+	rec     *Record
+	tree    *tree.Tree       // nil until discovered
+	numbers *mapping.Numbers // nil until discovered
+	program *mapping.Program // nil until discovered
+
+	viewOnce sync.Once
+	view     *mapping.View
+}
+
+// See returns the device as the mapping shows it; nil until discovered. It is
+// built at the first use: an Inform that nobody asks about does not pay for it.
+func (s *snapshot) See(now func() time.Time) *mapping.View {
+	s.viewOnce.Do(func() {
+		if s.program != nil {
+			s.view = s.program.View(s.tree, s.numbers, now)
+		}
+	})
+	return s.view
+}
+
+// device is one CPE in memory. While it is there it is the only copy: all
+// changes of a device go through its mutex.
+type device struct {
+	key   cwmp.DeviceKey
+	state atomic.Pointer[snapshot]
+
+	mu    sync.Mutex // held while a change is made up and enqueued, never across I/O with the CPE
+	gone  bool       // forgotten by the operator: nothing more is stored; guarded by mu
+	fetch fetches    // live reads in flight
+
+	unsaved  atomic.Bool  // a batch failed: the next one has to carry everything
+	pins     atomic.Int32 // users; a pinned device stays in memory
+	lastUsed atomic.Int64 // unix nanoseconds
+
+	load    sync.Once
+	loadErr error
+}
+
+// devices is the set of devices in memory: loaded from the store when asked for
+// and dropped when idle. It is sharded so that no two CPE contend without need.
+type devices struct {
+	store     store.Store
+	templates *templates
+	log       *slog.Logger
+	now       func() time.Time
+	shards    [64]deviceShard
+	seed      maphash.Seed
+}
+
+type deviceShard struct {
+	mu sync.Mutex
+	m  map[cwmp.DeviceKey]*device
+}
+
+func newDevices(st store.Store, t *templates, log *slog.Logger, now func() time.Time) *devices {
+	d := &devices{store: st, templates: t, log: log, now: now, seed: maphash.MakeSeed()}
+	for i := range d.shards {
+		d.shards[i].m = make(map[cwmp.DeviceKey]*device)
+	}
+	return d
+}
+
+func (d *devices) shard(key cwmp.DeviceKey) *deviceShard {
+	return &d.shards[maphash.String(d.seed, string(key))%uint64(len(d.shards))]
+}
+
+// errUnknownDevice is returned for a key that has never informed or was forgotten.
+var errUnknownDevice = errors.New("no device of this name has ever informed here")
+
+// acquire returns the device with that key, loading it if need be, and pins it;
+// the caller must release it. It fails with errUnknownDevice if the store does
+// not have it.
+func (d *devices) acquire(ctx context.Context, key cwmp.DeviceKey) (*device, error) {
+	dev := d.pin(key)
+	dev.load.Do(func() { dev.loadErr = d.read(ctx, dev) })
+	if dev.loadErr != nil {
+		d.discard(dev)
+		return nil, dev.loadErr
+	}
+	return dev, nil
+}
+
+// create returns the device with that key, pinned. If the store does not have
+// it, it is made with the record that first returns, and made durable; created
+// is then true.
+func (d *devices) create(ctx context.Context, key cwmp.DeviceKey, first func() (*snapshot, error)) (dev *device, created bool, err error) {
+	dev = d.pin(key)
+	dev.load.Do(func() {
+		dev.loadErr = d.read(ctx, dev)
+		if !errors.Is(dev.loadErr, errUnknownDevice) {
+			return
+		}
+		var s *snapshot
+		if s, dev.loadErr = first(); dev.loadErr == nil {
+			dev.state.Store(s)
+			created = true
+		}
+	})
+	if dev.loadErr != nil {
+		d.discard(dev)
+		return nil, false, dev.loadErr
+	}
+	return dev, created, nil
+}
+
+func (d *devices) pin(key cwmp.DeviceKey) *device {
+	s := d.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dev := s.m[key]
+	if dev == nil {
+		dev = &device{key: key}
+		s.m[key] = dev
+	}
+	dev.pins.Add(1)
+	return dev
+}
+
+// release unpins a device.
+func (d *devices) release(dev *device) {
+	dev.lastUsed.Store(d.now().UnixNano())
+	dev.pins.Add(-1)
+}
+
+// discard takes a device that could not be loaded out of the set, so that the
+// next caller tries anew.
+func (d *devices) discard(dev *device) {
+	s := d.shard(dev.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dev.pins.Add(-1)
+	if s.m[dev.key] == dev {
+		delete(s.m, dev.key)
+	}
+}
+
+// evict drops devices that nobody has used since the given time. A device whose
+// changes are not yet durable is pinned, so that what is loaded later is never
+// older than what was dropped.
+func (d *devices) evict(before time.Time) (dropped int) {
+	limit := before.UnixNano()
+	for i := range d.shards {
+		s := &d.shards[i]
+		s.mu.Lock()
+		for key, dev := range s.m {
+			if dev.pins.Load() == 0 && !dev.unsaved.Load() && dev.lastUsed.Load() < limit {
+				delete(s.m, key)
+				dropped++
+			}
+		}
+		s.mu.Unlock()
+	}
+	return dropped
+}
+
+// loaded returns how many devices are in memory.
+func (d *devices) loaded() (n int) {
+	for i := range d.shards {
+		s := &d.shards[i]
+		s.mu.Lock()
+		n += len(s.m)
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// read loads a device's snapshot from the store.
+func (d *devices) read(ctx context.Context, dev *device) error {
+	b, err := d.store.Get(ctx, recordKey(dev.key))
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("device %s: %w", dev.key, errUnknownDevice)
+	} else if err != nil {
+		return fmt.Errorf("device %s: %w", dev.key, err)
+	}
+	s := new(snapshot)
+	if s.rec, err = decodeRecord(b); err != nil {
+		return fmt.Errorf("device %s: %w", dev.key, err)
+	}
+	if s.rec.Template != "" {
+		if err := d.readTree(ctx, dev.key, s); errors.Is(err, errDamaged) {
+			// The CPE has it all: it is read again, with the numbers kept.
+			d.log.Error("a device's parameter tree cannot be used and is read from the CPE again", "device", dev.key, "error", err)
+			s.tree, s.program = nil, nil
+			s.rec = s.rec.clone()
+			s.rec.Template, s.rec.Rediscover = "", true
+		} else if err != nil {
+			return fmt.Errorf("device %s: %w", dev.key, err)
+		}
+	}
+	dev.state.Store(s)
+	return nil
+}
+
+// errDamaged is a tree in the store that does not fit its template or is not there.
+var errDamaged = errors.New("the stored parameter tree is damaged")
+
+func (d *devices) readTree(ctx context.Context, key cwmp.DeviceKey, s *snapshot) error {
+	blob, err := d.store.Get(ctx, numbersKey(key))
+	if err != nil {
+		return fmt.Errorf("instance numbers: %w", err)
+	}
+	if s.numbers, err = mapping.DecodeNumbers(blob); err != nil {
+		return fmt.Errorf("instance numbers: %w", err)
+	}
+	t, err := d.templates.load(ctx, s.rec.Template)
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	} else if err != nil {
+		return err
+	}
+	if s.program, err = d.templates.program(t, s.rec); err != nil {
+		return err
+	}
+	blob, err = d.store.Get(ctx, treeKey(key))
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("%w: it is not there", errDamaged)
+	} else if err != nil {
+		return fmt.Errorf("parameter tree: %w", err)
+	}
+	if s.tree, err = tree.Decode(t, blob); err != nil {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	// A mapping file may have changed since: rows it now shows get numbers.
+	if next, _, _, changed := s.program.Reconcile(s.tree, s.numbers); changed {
+		s.numbers = next
+		var b store.Batch
+		b.Put(numbersKey(key), next.Encode())
+		return d.store.Commit(ctx, &b)
+	}
+	return nil
+}
+
+// change is what a writer makes of a snapshot: nil fields stay as they are.
+type change struct {
+	rec     *Record
+	tree    *tree.Tree
+	aged    *tree.Tree // as tree, but differs in ages only: not worth a write
+	numbers *mapping.Numbers
+	program *mapping.Program
+
+	structural bool // a value has changed that rows hang on
+}
+
+// whole returns the change with everything that the device has, for a batch that
+// makes up for one that failed.
+func (c change) whole(old *snapshot) change {
+	if c.rec == nil {
+		c.rec = old.rec
+	}
+	if c.tree == nil {
+		c.tree = c.aged
+	}
+	if c.tree == nil {
+		c.tree = old.tree
+	}
+	if c.numbers == nil {
+		c.numbers = old.numbers
+	}
+	return c
+}
+
+// onto returns the device as the change would make it.
+func (c change) onto(old *snapshot) *snapshot {
+	s := &snapshot{rec: old.rec, tree: old.tree, numbers: old.numbers, program: old.program}
+	if c.aged != nil {
+		s.tree = c.aged
+	}
+	if c.rec != nil {
+		s.rec = c.rec
+	}
+	if c.tree != nil {
+		s.tree = c.tree
+	}
+	if c.numbers != nil {
+		s.numbers = c.numbers
+	}
+	if c.program != nil {
+		s.program = c.program
+	}
+	return s
+}
+
+// apply makes c the device's state and adds it to batch. dev.mu is held.
+func (dev *device) apply(c change, batch *store.Batch) *snapshot {
+	old := dev.state.Load()
+	if dev.unsaved.Swap(false) {
+		c = c.whole(old)
+	}
+	s := c.onto(old)
+	if c.rec != nil {
+		batch.Put(recordKey(dev.key), c.rec.encode())
+	}
+	if c.tree != nil {
+		batch.Put(treeKey(dev.key), c.tree.Encode(nil))
+	}
+	if c.numbers != nil {
+		batch.Put(numbersKey(dev.key), c.numbers.Encode())
+	}
+	dev.state.Store(s)
+	return s
+}

@@ -1,0 +1,303 @@
+package translate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/acs"
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/translate/tree"
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/agent"
+	"github.com/uspbridge/uspbridge/usp/dm"
+)
+
+// Inform takes in what a CPE says of itself. Events that somebody has
+// subscribed to are durable when it returns; the rest is written behind the
+// session's back, since the CPE would say it again.
+func (b *Bridge) Inform(ctx context.Context, s *acs.Session) error {
+	inform := s.Inform()
+	if id := s.DeviceID(); id.OUI == "" && id.SerialNumber == "" {
+		// Without either, all such CPE would be one device.
+		return cwmp.Faultf(cwmp.FaultACSInvalidArguments, "the Inform has neither OUI nor SerialNumber: the CPE cannot be told from others")
+	}
+	dev, created, err := b.devices.create(ctx, s.Key(), func() (*snapshot, error) { return b.firstContact(ctx, s) })
+	if err != nil {
+		return fmt.Errorf("inform of %s: %w", s.Key(), err)
+	}
+	s.SetData(dev) // released by Ended
+	if created {
+		b.log.Info("first contact", "device", dev.key, "endpoint", dev.state.Load().rec.Endpoint, "from", s.RemoteAddr())
+	}
+	return b.takeInform(ctx, dev, s, inform)
+}
+
+// deliver tells the agent what happened. It returns when that is durable.
+func (b *Bridge) deliver(ctx context.Context, dev *device, events []agent.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	endpoint := dev.state.Load().rec.Endpoint
+	if err := b.agents.Deliver(ctx, endpoint, events); err != nil {
+		return fmt.Errorf("notifications of %s: %w", endpoint, err)
+	}
+	return nil
+}
+
+// firstContact makes the record of a CPE never seen before and claims its
+// endpoint id.
+func (b *Bridge) firstContact(ctx context.Context, s *acs.Session) (*snapshot, error) {
+	rec := &Record{
+		ID: s.DeviceID(), Stage: StageBridged,
+		FirstInform: b.now(), Rediscover: true,
+	}
+	var err error
+	if rec.Endpoint, err = b.claimEndpoint(ctx, rec.ID); err != nil {
+		return nil, err
+	}
+	var batch store.Batch
+	batch.Put(recordKey(rec.Key()), rec.encode())
+	if err := b.store.Commit(ctx, &batch); err != nil {
+		return nil, err
+	}
+	return &snapshot{rec: rec}, nil
+}
+
+// claimEndpoint takes the endpoint id of a new device. Should another device
+// have it (two product classes whose ids fall back to the same one), the new
+// device gets its UUID instead.
+func (b *Bridge) claimEndpoint(ctx context.Context, id cwmp.DeviceID) (usp.EndpointID, error) {
+	for _, eid := range []usp.EndpointID{b.cfg.Endpoint.EndpointID(id), uuidEndpoint(id)} {
+		var batch store.Batch
+		batch.CompareAndSet(endpointKey(eid), nil, []byte(id.Key()))
+		err := b.store.Commit(ctx, &batch)
+		if err == nil {
+			return eid, nil
+		} else if !errors.Is(err, store.ErrConflict) {
+			return "", err
+		}
+		owner, err := b.store.Get(ctx, endpointKey(eid))
+		if err != nil {
+			return "", err
+		}
+		if cwmp.DeviceKey(owner) == id.Key() {
+			return eid, nil
+		}
+		b.log.Warn("endpoint id is already another device's; this one gets a UUID", "endpoint", eid, "device", id.Key(), "owner", string(owner))
+	}
+	return "", fmt.Errorf("no endpoint id is free for %s", id.Key())
+}
+
+// takeInform updates the device by its Inform.
+func (b *Bridge) takeInform(ctx context.Context, dev *device, s *acs.Session, inform *cwmp.Inform) error {
+	return b.publish(ctx, dev, func(old *snapshot) (c change, events func(now *snapshot) []agent.Event) {
+		c.rec = b.informed(old.rec, s, inform)
+		var changed []source
+		var told []agent.Event
+		if old.tree != nil {
+			changed = c.update(old, inform.ParameterList, b.now())
+			told = c.reconcile(old.program, old.numbers)
+		}
+		if inform.HasEvent(cwmp.EventBoot) && old.program != nil {
+			told = append(told, b.bootEvent(old, c.rec, inform)...)
+			c.rec.Reboot = nil
+		}
+		return c, func(now *snapshot) []agent.Event { return append(told, b.changeEvents(now, changed)...) }
+	})
+}
+
+// publish makes a change of what is known of a CPE. Who is notified finds it in
+// the cache, but the store gets it only after the notifications are durable:
+// should the bridge die in between, the CPE says it again and controllers are
+// told once more rather than never.
+func (b *Bridge) publish(ctx context.Context, dev *device, plan func(old *snapshot) (change, func(now *snapshot) []agent.Event)) error {
+	dev.mu.Lock()
+	old := dev.state.Load()
+	c, events := plan(old)
+	now := c.onto(old)
+	dev.state.Store(now)
+	dev.mu.Unlock()
+
+	err := b.deliver(ctx, dev, events(now))
+
+	dev.mu.Lock()
+	defer dev.mu.Unlock()
+	written := change{rec: dev.state.Load().rec}
+	if err != nil { // as if it had not been said, so that it is new when it is said again
+		written.rec, written.tree, written.numbers = old.rec, old.tree, old.numbers
+	} else {
+		if c.tree != nil {
+			written.tree = dev.state.Load().tree
+		}
+		if c.numbers != nil {
+			written.numbers = dev.state.Load().numbers
+		}
+	}
+	var batch store.Batch
+	dev.apply(written, &batch)
+	b.keep(dev, &batch)
+	return err
+}
+
+// informed returns the record as the Inform makes it.
+func (b *Bridge) informed(old *Record, s *acs.Session, inform *cwmp.Inform) *Record {
+	rec := old.clone()
+	rec.LastInform = b.now()
+	rec.LastEvents = rec.LastEvents[:0:0]
+	for _, e := range inform.Events {
+		rec.LastEvents = append(rec.LastEvents, e.Code)
+	}
+	rec.ID.Manufacturer = s.DeviceID().Manufacturer
+	rec.CWMPVersion = s.Version().String()
+	if root := rootOf(inform.ParameterList); root != "" {
+		rec.Root = root
+	}
+	for _, p := range []struct {
+		name string
+		to   *string
+	}{
+		{"DeviceInfo.SoftwareVersion", &rec.Software},
+		{"DeviceInfo.HardwareVersion", &rec.Hardware},
+		{"ManagementServer.ConnectionRequestURL", &rec.ConnectionURL},
+		{"RootDataModelVersion", &rec.DataModel},
+		{"DeviceSummary", &rec.DataModel},
+	} {
+		if v, ok := inform.Parameter(p.name); ok && v.Text != "" {
+			*p.to = v.Text
+		}
+	}
+	if inform.HasEvent(cwmp.EventBootstrap) && rec.Template != "" {
+		// TR-069 3.7.1.5: what the ACS had set may be gone.
+		rec.Rediscover, rec.Provisioned, rec.Attributes, rec.Denied = true, "", nil, nil
+	}
+	if rec.Software != rec.DiscoveredSW && rec.Template != "" {
+		rec.Rediscover = true
+	}
+	return rec
+}
+
+// bootEvent returns Device.Boot! (TR-181 Device.Boot!): what caused it is known
+// to the bridge if the bridge asked for it.
+func (b *Bridge) bootEvent(s *snapshot, rec *Record, inform *cwmp.Inform) []agent.Event {
+	node := s.program.Schema.Lookup("Device.Boot!")
+	if node == nil {
+		return nil
+	}
+	args := map[string]string{
+		"CommandKey": "", "Cause": "LocalReboot", "ParameterMap": "{}",
+		"FirmwareUpdated": fmt.Sprint(rec.Software != s.rec.Software),
+	}
+	if inform.HasEvent(cwmp.EventBootstrap) {
+		args["Cause"] = "LocalFactoryReset"
+	}
+	if p := rec.Reboot; p != nil {
+		args["Cause"], args["CommandKey"] = p.Cause, p.CommandKey
+		if p.Reason != "" {
+			args["Reason"] = p.Reason
+		}
+	}
+	return []agent.Event{{Kind: agent.Occurred, Ref: dm.Ref{Node: node}, Args: args}}
+}
+
+// source is one CPE parameter of one row.
+type source struct {
+	param tree.ParamID
+	inst  dm.Instance
+}
+
+// update makes values part of the change, over the tree of s. It returns the
+// parameters that had another known value before. A value said again only gets
+// younger: that stays in memory, so that an Inform with nothing new costs no
+// write. Names that the tree does not have are left to the next discovery.
+func (c *change) update(s *snapshot, values []cwmp.ParameterValue, now time.Time) (changed []source) {
+	t := s.tree
+	next := t.Clone()
+	at := uint32(now.Unix())
+	written := false
+	for _, v := range values {
+		p, inst, ok := locate(t, v.Name)
+		if !ok || !t.HasRow(t.Template().Param(p).Table, inst) {
+			continue // a row that is not listed yet
+		}
+		before, had := next.Value(p, inst)
+		if !next.Set(p, inst, v.Value.Text, at) {
+			continue
+		}
+		written = true
+		c.structural = c.structural || s.program.Structural(p)
+		if had && before.State == tree.Known {
+			changed = append(changed, source{p, inst})
+		}
+	}
+	if written {
+		c.tree = next
+	} else {
+		c.aged = next
+	}
+	return changed
+}
+
+// changeEvents returns the ValueChange events for CPE parameters that changed.
+// Nothing is made up for a device of which nobody watches anything.
+func (b *Bridge) changeEvents(s *snapshot, changed []source) []agent.Event {
+	if len(changed) == 0 || len(s.rec.Watched) == 0 {
+		return nil
+	}
+	view := s.See(b.now)
+	var events []agent.Event
+	for _, c := range changed {
+		for _, ref := range view.Targets(c.param, c.inst) {
+			if v := b.peek(s, ref); v.Err == nil {
+				events = append(events, agent.Event{Kind: agent.ValueChanged, Ref: ref, Value: v.Text})
+			}
+		}
+	}
+	return events
+}
+
+// rowEvents returns the events for rows that came and went.
+func rowEvents(created, deleted []dm.Ref) []agent.Event {
+	events := make([]agent.Event, 0, len(created)+len(deleted))
+	for _, r := range created {
+		events = append(events, agent.Event{Kind: agent.ObjectCreated, Ref: r})
+	}
+	for _, r := range deleted {
+		events = append(events, agent.Event{Kind: agent.ObjectDeleted, Ref: r})
+	}
+	return slices.Clip(events)
+}
+
+// Request answers the RPCs of a CPE other than Inform.
+func (b *Bridge) Request(ctx context.Context, s *acs.Session, req cwmp.Message) (cwmp.Message, error) {
+	switch m := req.(type) {
+	case *cwmp.TransferComplete:
+		return &cwmp.TransferCompleteResponse{}, b.transferComplete(ctx, s, m)
+	case *cwmp.AutonomousTransferComplete:
+		b.log.Info("CPE transferred a file by itself", "device", s.Key(), "type", m.FileType, "url", m.TransferURL)
+		return &cwmp.AutonomousTransferCompleteResponse{}, nil
+	}
+	return nil, cwmp.NewFault(cwmp.FaultACSMethodNotSupported)
+}
+
+// transferComplete takes the end of a file transfer. A new image means that the
+// tree may be another one: it is read again.
+func (b *Bridge) transferComplete(ctx context.Context, s *acs.Session, m *cwmp.TransferComplete) error {
+	dev := s.Data().(*device)
+	failed := m.Fault != nil && m.Fault.Code != 0
+	b.log.Info("transfer complete", "device", dev.key, "command_key", m.CommandKey, "failed", failed)
+	if failed {
+		return nil
+	}
+	dev.mu.Lock()
+	rec := dev.state.Load().rec.clone()
+	rec.Rediscover = true
+	var batch store.Batch
+	dev.apply(change{rec: rec}, &batch)
+	durable := b.keep(dev, &batch)
+	dev.mu.Unlock()
+	return durable(ctx)
+}

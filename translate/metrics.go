@@ -1,0 +1,27 @@
+package translate
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics of the joint. Names are part of the operator's interface.
+type metrics struct {
+	discoveries   *prometheus.CounterVec
+	reads         *prometheus.CounterVec
+	storeFailures prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, d *devices) *metrics {
+	m := &metrics{
+		discoveries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "uspbridge_discoveries_total", Help: "Parameter trees read from CPE, by outcome."}, []string{"outcome"}),
+		reads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "uspbridge_parameter_reads_total", Help: "Parameters read by controllers, by where the value came from."}, []string{"source"}),
+		storeFailures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "uspbridge_device_store_failures_total", Help: "Changes of devices that could not be stored."}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.discoveries, m.reads, m.storeFailures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "uspbridge_devices_loaded", Help: "Devices in memory; the others are in the store only.",
+		}, func() float64 { return float64(d.loaded()) }))
+	}
+	return m
+}

@@ -1,0 +1,59 @@
+package translate
+
+import (
+	"strconv"
+	"time"
+)
+
+// unknownTime is TR-106's "the time is not known".
+const unknownTime = "0001-01-01T00:00:00Z"
+
+// own returns the value of a parameter of Device.X_USPBRIDGE_CWMP., by its name
+// there. The mapping offers no others.
+func (b *Bridge) own(s *snapshot, name string) string {
+	rec := s.rec
+	switch name {
+	case "X_USPBRIDGE_CWMP.Stage":
+		return string(rec.Stage)
+	case "X_USPBRIDGE_CWMP.CWMPVersion":
+		return rec.CWMPVersion
+	case "X_USPBRIDGE_CWMP.RootDataModel":
+		return rootDataModel(rec)
+	case "X_USPBRIDGE_CWMP.LastInform":
+		return dateTime(rec.LastInform)
+	case "X_USPBRIDGE_CWMP.LastSession":
+		return dateTime(rec.LastSession)
+	case "X_USPBRIDGE_CWMP.Reachable":
+		return reachable(rec)
+	case "X_USPBRIDGE_CWMP.CacheAge":
+		return strconv.FormatInt(int64(b.now().Sub(rec.Discovered).Seconds()), 10)
+	case "X_USPBRIDGE_CWMP.Mapping":
+		return s.program.Mappings()
+	}
+	return ""
+}
+
+func rootDataModel(rec *Record) string {
+	if rec.DataModel == "" {
+		return string(rec.Root)
+	}
+	return string(rec.Root) + " " + rec.DataModel
+}
+
+// reachable says in words whether the CPE comes when it is called.
+func reachable(rec *Record) string {
+	switch {
+	case rec.ConnectionURL == "":
+		return "at its next Inform: it has told no ConnectionRequestURL"
+	case rec.WakeError != "":
+		return "at its next Inform: " + rec.WakeError
+	}
+	return "by connection request"
+}
+
+func dateTime(t time.Time) string {
+	if t.IsZero() {
+		return unknownTime
+	}
+	return t.UTC().Format("2006-01-02T15:04:05Z")
+}

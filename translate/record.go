@@ -1,0 +1,115 @@
+package translate
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/usp"
+)
+
+// Stage is where a device stands in a staged migration.
+type Stage string
+
+// StageBridged is a device whose ACS the bridge is.
+const StageBridged Stage = "bridged"
+
+// Record is what the store keeps of a device beside its tree and its instance
+// numbers: identity, state, and what has still to be done to it.
+type Record struct {
+	ID           cwmp.DeviceID    `json:"id"`
+	Endpoint     usp.EndpointID   `json:"endpoint"`
+	Stage        Stage            `json:"stage"`
+	CWMPVersion  string           `json:"cwmp_version,omitempty"` // of the CPE's namespace
+	Root         cwmp.Path        `json:"root"`
+	DataModel    string           `json:"data_model,omitempty"` // RootDataModelVersion or DeviceSummary as the CPE has it
+	Hardware     string           `json:"hardware,omitempty"`
+	Software     string           `json:"software,omitempty"`
+	Template     string           `json:"template,omitempty"` // "" until discovered
+	FirstInform  time.Time        `json:"first_inform"`
+	LastInform   time.Time        `json:"last_inform"`
+	LastEvents   []cwmp.EventCode `json:"last_events,omitempty"`
+	LastSession  time.Time        `json:"last_session,omitzero"` // end of the last orderly one
+	Discovered   time.Time        `json:"discovered,omitzero"`
+	DiscoveredSW string           `json:"discovered_software,omitempty"` // software version the tree was read from
+	Rediscover   bool             `json:"rediscover,omitempty"`          // the tree must be read again
+
+	// Connection requests.
+	ConnectionURL string    `json:"connection_url,omitempty"`
+	Username      string    `json:"cr_username,omitempty"`
+	Password      string    `json:"cr_password,omitempty"`
+	Provisioned   string    `json:"provisioned,omitempty"` // fingerprint of the settings that the CPE has been given
+	WakeError     string    `json:"wake_error,omitempty"`  // why the last connection request failed
+	WakeTime      time.Time `json:"wake_time,omitzero"`
+
+	MaxNames int `json:"max_names,omitempty"` // learnt: most names one GetParameterValues bears
+
+	// Watched are the CPE parameters whose notification attribute somebody
+	// needs; Attributes those on which it is set now; Denied those whose
+	// active notification the CPE refused.
+	Watched    []cwmp.Path `json:"watched,omitempty"`
+	Attributes []cwmp.Path `json:"attributes,omitempty"`
+	Denied     []cwmp.Path `json:"denied,omitempty"`
+
+	// Miscounts are tables whose count the CPE has wrong, with that count.
+	Miscounts map[cwmp.Path]string `json:"miscounts,omitempty"`
+
+	// Orphans are objects on the CPE that failed Adds have left.
+	Orphans []cwmp.Path `json:"orphans,omitempty"`
+
+	Reboot *PendingReboot `json:"reboot,omitempty"`
+}
+
+// PendingReboot remembers who asked for the reboot that the next Boot! tells of.
+type PendingReboot struct {
+	CWMPKey    string `json:"cwmp_key"`              // CommandKey given to the CPE
+	CommandKey string `json:"command_key,omitempty"` // of the USP command
+	Cause      string `json:"cause"`                 // RemoteReboot or RemoteFactoryReset
+	Reason     string `json:"reason,omitempty"`
+}
+
+// Key returns the device's key.
+func (r *Record) Key() cwmp.DeviceKey { return r.ID.Key() }
+
+// clone returns a copy whose fields can be changed; slices and maps are replaced
+// by writers, never changed in place.
+func (r *Record) clone() *Record {
+	c := *r
+	return &c
+}
+
+func (r *Record) encode() []byte {
+	b, err := json.Marshal(r)
+	if err != nil {
+		// Every field is a string, a number, a time or a list of such; times
+		// come from the clock and lie in JSON's range.
+		panic(fmt.Sprintf("device record of %s: %v", r.Key(), err))
+	}
+	return b
+}
+
+func decodeRecord(b []byte) (*Record, error) {
+	r := new(Record)
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, fmt.Errorf("device record: %w", err)
+	}
+	return r, nil
+}
+
+func recordKey(key cwmp.DeviceKey) store.Key {
+	return store.Key{Kind: store.Device, Owner: string(key)}
+}
+
+func treeKey(key cwmp.DeviceKey) store.Key { return store.Key{Kind: store.Tree, Owner: string(key)} }
+
+func numbersKey(key cwmp.DeviceKey) store.Key {
+	return store.Key{Kind: store.Instances, Owner: string(key)}
+}
+
+func endpointKey(id usp.EndpointID) store.Key {
+	return store.Key{Kind: store.Endpoint, Owner: string(id)}
+}
+
+func templateKey(id string) store.Key { return store.Key{Kind: store.Template, Owner: id} }

@@ -1,0 +1,236 @@
+package translate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/acs"
+	"github.com/uspbridge/uspbridge/cwmp/connreq"
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/translate/mapping"
+	"github.com/uspbridge/uspbridge/translate/tree"
+	"github.com/uspbridge/uspbridge/usp/dm"
+)
+
+// Serve does what the bridge itself wants of a CPE, before the jobs of
+// controllers: discover it where its tree is unknown or outdated, give it what
+// the configuration says, and set the notification attributes that
+// subscriptions need. What fails is logged and tried again in a later session;
+// only a broken session ends it.
+func (b *Bridge) Serve(ctx context.Context, s *acs.Session) error {
+	dev := s.Data().(*device)
+	for _, step := range []struct {
+		name string
+		do   func(context.Context, acs.Caller, *device) error
+	}{
+		{"discovery", b.discoverIfNeeded},
+		{"deletion of what failed operations left", b.sweep},
+		{"listing of tables", b.relist},
+		{"provisioning", b.provision},
+		{"notification attributes", b.setAttributes},
+	} {
+		err := step.do(ctx, s, dev)
+		if errors.Is(err, acs.ErrSessionLost) || ctx.Err() != nil {
+			return fmt.Errorf("%s of %s: %w", step.name, dev.key, errors.Join(err, ctx.Err()))
+		} else if err != nil {
+			b.log.Warn(step.name+" failed; it is tried again in the next session", "device", dev.key, "error", err)
+		}
+	}
+	return nil
+}
+
+// Ended keeps what the session showed of the CPE and lets go of it.
+func (b *Bridge) Ended(s *acs.Session, err error) {
+	dev, ok := s.Data().(*device)
+	if !ok {
+		return // the Inform was refused
+	}
+	defer b.devices.release(dev)
+	if err != nil {
+		b.log.Info("session broken", "device", dev.key, "error", err)
+		return
+	}
+	dev.mu.Lock()
+	defer dev.mu.Unlock()
+	rec := dev.state.Load().rec.clone()
+	rec.LastSession = b.now()
+	var batch store.Batch
+	dev.apply(change{rec: rec}, &batch)
+	b.keep(dev, &batch)
+}
+
+// discoverIfNeeded reads the whole tree at first contact, after a firmware
+// change, a factory reset or a file transfer, and when a controller asked for
+// it; otherwise it does nothing.
+func (b *Bridge) discoverIfNeeded(ctx context.Context, cpe acs.Caller, dev *device) error {
+	if !dev.state.Load().rec.Rediscover {
+		return nil
+	}
+	return b.rediscover(ctx, cpe, dev)
+}
+
+// rediscover reads the whole tree and makes it the device's.
+func (b *Bridge) rediscover(ctx context.Context, cpe acs.Caller, dev *device) error {
+	rec := dev.state.Load().rec
+	started := b.now()
+	d, err := discover(ctx, cpe, rec.Root, rec.MaxNames)
+	if err != nil {
+		b.metrics.discoveries.WithLabelValues("failed").Inc()
+		return err
+	}
+	first := rec.Template == ""
+	if err := b.learn(ctx, dev, d); err != nil {
+		b.metrics.discoveries.WithLabelValues("failed").Inc()
+		return err
+	}
+	b.metrics.discoveries.WithLabelValues("done").Inc()
+	b.log.Info("discovered", "device", dev.key, "parameters", len(d.values), "took", b.now().Sub(started).Round(time.Millisecond))
+	if first {
+		return b.agents.Hosted(ctx, rec.Endpoint)
+	}
+	return nil
+}
+
+// learn makes a discovery the device's tree: the template that its model
+// shares, its rows and values, and the instance numbers that controllers see.
+// Controllers are told of rows that came or went since the last one.
+func (b *Bridge) learn(ctx context.Context, dev *device, d *discovery) error {
+	rec := dev.state.Load().rec
+	tpl, err := b.templates.share(ctx, rec, b.templates.set.Presume(d.template(), identityOf(rec)))
+	if err != nil {
+		return err
+	}
+	program, err := b.templates.program(tpl, rec)
+	if err != nil {
+		return err
+	}
+	t := d.tree(tpl, b.now())
+
+	dev.mu.Lock()
+	old := dev.state.Load()
+	numbers := old.numbers
+	if numbers == nil {
+		numbers = mapping.NewNumbers()
+	}
+	next, created, deleted, _ := program.Reconcile(t, numbers)
+	rec = old.rec.clone()
+	rec.Root, rec.Template, rec.DiscoveredSW = d.root, tpl.ID(), rec.Software
+	rec.Discovered, rec.Rediscover, rec.MaxNames = b.now(), false, d.max
+	var batch store.Batch
+	now := dev.apply(change{rec: rec, tree: t, numbers: next, program: program}, &batch)
+	durable := b.keep(dev, &batch)
+	dev.mu.Unlock()
+
+	if err := durable(ctx); err != nil {
+		return err
+	}
+	if old.tree == nil {
+		return nil
+	}
+	events := append(rowEvents(created, deleted), b.changeEvents(now, differences(old.tree, t))...)
+	return b.deliver(ctx, dev, events)
+}
+
+// template returns the template of the tree as it was found.
+func (d *discovery) template() *tree.Template {
+	types := make(map[cwmp.Path]cwmp.Type, len(d.values))
+	for _, v := range d.values {
+		types[v.Name] = v.Value.Type
+	}
+	builder := tree.NewBuilder(d.root)
+	for _, n := range d.names {
+		builder.Add(n, types[n.Name])
+	}
+	return builder.Template()
+}
+
+// tree returns the device's tree over a template that covers what was found.
+func (d *discovery) tree(tpl *tree.Template, now time.Time) *tree.Tree {
+	t := tree.New(tpl)
+	d.pour(t, now)
+	return t
+}
+
+// pour adds what was found to a tree.
+func (d *discovery) pour(t *tree.Tree, now time.Time) {
+	for _, n := range d.names {
+		t.Add(n.Name)
+	}
+	at := uint32(now.Unix())
+	for _, v := range d.values {
+		if p, inst, ok := locate(t, v.Name); ok {
+			t.Set(p, inst, v.Value.Text, at)
+		}
+	}
+	for _, name := range d.absent {
+		if p, inst, ok := locate(t, name); ok {
+			t.MarkAbsent(p, inst)
+		}
+	}
+}
+
+// differences returns the parameters of new whose known value was another in old.
+func differences(old, new *tree.Tree) (changed []source) {
+	new.ForEach(func(p tree.ParamID, inst dm.Instance, v tree.Value) bool {
+		q, ok := p, true
+		if old.Template() != new.Template() {
+			q, ok = old.Template().Lookup(new.Template().Param(p).Path)
+		}
+		if !ok || v.State != tree.Known {
+			return true
+		}
+		if was, had := old.Value(q, inst); had && was.State == tree.Known && was.Text != v.Text {
+			changed = append(changed, source{p, inst})
+		}
+		return true
+	})
+	return changed
+}
+
+// Wake sends a connection request to a CPE and remembers how that went.
+func (b *Bridge) Wake(ctx context.Context, key cwmp.DeviceKey) error {
+	dev, err := b.devices.acquire(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer b.devices.release(dev)
+	rec := dev.state.Load().rec
+	if rec.ConnectionURL == "" {
+		return fmt.Errorf("%s has told no ConnectionRequestURL: it can be asked only when it informs next", key)
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.ConnectionRequest.Timeout)
+	defer cancel()
+	err = b.cfg.ConnectionRequest.Client.Do(ctx, connreq.Request{
+		URL: rec.ConnectionURL, Username: rec.Username, Password: rec.Password,
+	})
+	b.woken(dev, err)
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, connreq.ErrBusy) {
+		// Reads fall back on the cache at once; writes wait for the CPE to come
+		// by itself as long as their deadline allows.
+		dev.fetch.giveUp(fmt.Errorf("%w: %w", acs.ErrNoContact, err))
+	}
+	return err
+}
+
+// woken keeps the outcome of a connection request, where it is another than
+// last time.
+func (b *Bridge) woken(dev *device, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	dev.mu.Lock()
+	defer dev.mu.Unlock()
+	old := dev.state.Load().rec
+	if old.WakeError == text && text == "" {
+		return
+	}
+	rec := old.clone()
+	rec.WakeError, rec.WakeTime = text, b.now()
+	var batch store.Batch
+	dev.apply(change{rec: rec}, &batch)
+	b.keep(dev, &batch)
+}
