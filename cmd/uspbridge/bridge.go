@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
+	"github.com/uspbridge/uspbridge/cwmp/acs"
+	"github.com/uspbridge/uspbridge/cwmp/connreq"
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/store/bolt"
+	"github.com/uspbridge/uspbridge/translate"
+	"github.com/uspbridge/uspbridge/translate/mapping"
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/agent"
+	"github.com/uspbridge/uspbridge/usp/mtp"
+)
+
+// bridge is all parts of a bridge, wired together but not running.
+type bridge struct {
+	cfg        *Config
+	log        *slog.Logger
+	store      store.Store
+	mappings   *mapping.Set
+	transports []transport
+	joint      *translate.Bridge
+	agents     *agent.Host
+	acs        *acs.Server
+	console    *console.Server // nil: turned off
+	fleet      fleet
+
+	cwmpTLS         *tls.Config
+	cwmpListener    net.Listener
+	consoleListener net.Listener
+	connContext     func(context.Context, net.Conn) context.Context
+}
+
+// newBridge builds the parts from the store up. If it fails nothing is left
+// open.
+func newBridge(ctx context.Context, cfg *Config, log *slog.Logger) (b *bridge, err error) {
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	b = &bridge{cfg: cfg, log: log, connContext: acs.ConnContext}
+	if b.mappings, err = loadMappings(cfg.Mappings.Dir); err != nil {
+		return nil, err
+	}
+	if b.cwmpTLS, err = cfg.CWMP.TLS.config(); err != nil {
+		return nil, fmt.Errorf("cwmp.tls: %w", err)
+	}
+	if b.transports, err = newTransports(cfg, log, metrics); err != nil {
+		return nil, err
+	}
+	st, err := bolt.Open(bolt.Config{Path: cfg.storePath(), Log: log, Metrics: metrics})
+	if err != nil {
+		return nil, fmt.Errorf("%w; choose another file with store.path or data_dir if it is not this bridge's", err)
+	}
+	b.store = st
+	if err := b.wire(ctx, metrics); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return b, nil
+}
+
+// wire joins the two sides over the store.
+func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err error) {
+	cfg := b.cfg
+	template, err := translate.ParseEndpointTemplate(cfg.USP.EndpointID)
+	if err != nil {
+		return fmt.Errorf("usp.endpoint_id: %w", err)
+	}
+	b.joint, err = translate.New(ctx, translate.Config{
+		Store: b.store, Mappings: b.mappings, Endpoint: template,
+		InformInterval: time.Duration(cfg.CWMP.InformInterval), Deadline: time.Duration(cfg.CWMP.Deadline),
+		ConnectionRequest: translate.ConnectionRequest{
+			Client: connreq.New(connreq.Config{}), Timeout: time.Duration(cfg.CWMP.ConnectionRequest.Timeout),
+			Username: cfg.CWMP.ConnectionRequest.Username, Password: string(cfg.CWMP.ConnectionRequest.Password),
+		},
+		Log: b.log, Registerer: metrics,
+	})
+	if err != nil {
+		return err
+	}
+	b.agents, err = agent.New(agent.Config{
+		Store: b.store, Devices: b.joint, Transports: b.mtps(), Controllers: b.controllers(),
+		Deadline: time.Duration(cfg.CWMP.Deadline), AgentAddress: b.agentAddress, Log: b.log, Registerer: metrics,
+	})
+	if err != nil {
+		return err
+	}
+	auth, err := newAuthenticator(cfg.CWMP.Auth)
+	if err != nil {
+		return err
+	}
+	b.acs, err = acs.New(acs.Config{Fleet: b.joint, Log: b.log, Auth: auth, ContactTimeout: time.Duration(cfg.CWMP.Deadline), Metrics: metrics})
+	if err != nil {
+		return err
+	}
+	hosting := newHosting(b.agents, b.transports)
+	b.joint.Attach(b.acs, hosting)
+	if err := hosting.known(ctx, b.joint); err != nil {
+		return err
+	}
+	b.fleet = fleet{b.joint, b.acs, b.store}
+	if cfg.Console.Listen == "" {
+		return nil
+	}
+	b.console, err = console.New(console.Config{
+		Token: string(cfg.Console.Token), Fleet: b.fleet, Ready: b.ready, Gatherer: metrics, Log: b.log,
+	})
+	return err
+}
+
+func (b *bridge) mtps() []mtp.Transport {
+	var all []mtp.Transport
+	for _, t := range b.transports {
+		all = append(all, t.Transport)
+	}
+	return all
+}
+
+// controllers returns the Controller table that every agent starts with.
+func (b *bridge) controllers() []agent.ControllerConfig {
+	var table []agent.ControllerConfig
+	for _, c := range b.cfg.USP.Controllers {
+		if c.MTP.URL != "" {
+			b.log.Warn("this version opens no WebSocket connections to controllers: this one is reached while it is connected to the bridge", "controller", c.EndpointID, "url", c.MTP.URL)
+		}
+		table = append(table, agent.ControllerConfig{EndpointID: c.endpoint(), Role: c.Role, MTP: mtp.Address{
+			Protocol: mtp.Protocol(c.MTP.Protocol), Topic: c.MTP.Topic, Destination: c.MTP.Destination, URL: c.MTP.URL,
+		}})
+	}
+	return table
+}
+
+// agentAddress returns where an agent is written to on a transport.
+func (b *bridge) agentAddress(protocol mtp.Protocol, id usp.EndpointID) mtp.Address {
+	for _, t := range b.transports {
+		if a, ok := t.Transport.(mtp.Addressing); ok && t.Protocol() == protocol {
+			return a.AgentAddress(id)
+		}
+	}
+	return mtp.Address{Protocol: protocol}
+}
+
+func newAuthenticator(c AuthConfig) (acs.Authenticator, error) {
+	if c.Mode == "none" {
+		return nil, nil
+	}
+	users, err := readCPEUsers(c.Users)
+	if err != nil {
+		return nil, fmt.Errorf("cwmp.auth.users: %w", err)
+	}
+	if c.Mode == "basic" {
+		return &acs.Basic{Credentials: cpeCredentials(users)}, nil
+	}
+	return acs.NewDigest(acs.DigestConfig{Credentials: cpeCredentials(users)})
+}
+
+// ready says what /readyz tells: whether the bridge can do its work now.
+func (b *bridge) ready() []console.Check {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_, err := b.store.Get(ctx, store.Key{Kind: store.Meta, Owner: "ready"})
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	names := b.mappings.Names()
+	checks := []console.Check{
+		{Name: "store", OK: err == nil, Detail: detail(err)},
+		{Name: "mappings", OK: len(names) > 0, Detail: fmt.Sprintf("%d loaded", len(names))},
+		{Name: "cwmp", OK: true, Detail: b.cwmpListener.Addr().String()},
+	}
+	for _, t := range b.transports {
+		s := t.Status()
+		c := console.Check{Name: t.section, OK: s.Up}
+		if !s.Up {
+			c.Detail = s.LastError
+		}
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+func detail(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

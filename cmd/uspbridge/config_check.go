@@ -1,0 +1,292 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/uspbridge/uspbridge/translate"
+	"github.com/uspbridge/uspbridge/usp/agent"
+	"github.com/uspbridge/uspbridge/usp/mtp"
+)
+
+// check notes what is wrong with a configuration whose single values are all
+// well-formed: values that do not go together, files that cannot be read.
+func (l *configLoader) check(c *Config) {
+	if c.DataDir == "" {
+		l.wrong("data_dir", "must not be empty: the bridge keeps its devices there")
+	}
+	l.checkCWMP(c.CWMP)
+	l.checkWebSocket(c.USP.MTP.WebSocket)
+	if c.USP.MTP.MQTT.on {
+		l.checkMQTT(c.USP.MTP.MQTT)
+	}
+	if c.USP.MTP.STOMP.on {
+		l.checkSTOMP(c.USP.MTP.STOMP)
+	}
+	if _, err := translate.ParseEndpointTemplate(c.USP.EndpointID); err != nil {
+		l.wrong("usp.endpoint_id", "%v", err)
+	}
+	l.checkControllers(c.USP)
+	if c.Store.DSN != "" {
+		l.wrong("store.dsn", "is for the postgres driver, which is not built into this version")
+	}
+	if c.Mappings.Dir != "" {
+		if err := readableDir(c.Mappings.Dir); err != nil {
+			l.wrong("mappings.dir", "%v", err)
+		}
+	}
+	l.checkConsole(c.Console)
+}
+
+func (l *configLoader) checkCWMP(c CWMPConfig) {
+	if c.Listen == "" {
+		l.wrong("cwmp.listen", "must not be empty: CPE have nowhere to inform to")
+	}
+	l.checkListen("cwmp.listen", c.Listen)
+	l.checkServerTLS("cwmp.tls", c.TLS)
+	switch {
+	case c.Auth.Mode == "none" && c.Auth.Users != "":
+		l.wrong("cwmp.auth.users", "is set, but cwmp.auth.mode is none: set the mode to basic or digest")
+	case c.Auth.Mode != "none" && c.Auth.Users == "":
+		l.wrong("cwmp.auth.users", "cwmp.auth.mode is %s: name the file with the users", c.Auth.Mode)
+	case c.Auth.Mode != "none":
+		if _, err := readCPEUsers(c.Auth.Users); err != nil {
+			l.wrong("cwmp.auth.users", "%v", err)
+		}
+	}
+	if c.ConnectionRequest.Timeout == 0 {
+		l.wrong("cwmp.connection_request.timeout", "must be more than 0")
+	}
+	if (c.ConnectionRequest.Username == "") != (c.ConnectionRequest.Password == "") {
+		l.wrong("cwmp.connection_request", "username and password must both be set, or both be empty to have them made for each CPE")
+	}
+	if c.Deadline == 0 {
+		l.wrong("cwmp.deadline", "must be more than 0")
+	}
+	if c.Upstream.URL != "" {
+		l.wrong("cwmp.upstream.url", "passing devices through to an existing ACS is not built into this version; leave it empty")
+	}
+}
+
+func (l *configLoader) checkWebSocket(c WebSocketConfig) {
+	l.checkListen("usp.mtp.websocket.listen", c.Listen)
+	if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, "?#{} ") {
+		l.wrong("usp.mtp.websocket.path", "%q is not a URL path; write for example /usp", c.Path)
+	}
+	l.checkServerTLS("usp.mtp.websocket.tls", c.TLS)
+}
+
+func (l *configLoader) checkMQTT(c MQTTConfig) {
+	secure := l.checkBroker("usp.mtp.mqtt.broker", c.Broker, []string{"tcp", "mqtt", "ws"}, []string{"ssl", "tls", "mqtts", "wss"})
+	l.checkClientTLS("usp.mtp.mqtt.tls", c.TLS, secure)
+	if c.Topic == "" || strings.ContainsAny(c.Topic, "+#") {
+		l.wrong("usp.mtp.mqtt.topic", "%q is not a topic; wildcards are not allowed, {endpoint_id} may stand in it", c.Topic)
+	}
+	l.checkTemplate("usp.mtp.mqtt.topic", c.Topic)
+}
+
+func (l *configLoader) checkSTOMP(c STOMPConfig) {
+	secure := l.checkBroker("usp.mtp.stomp.broker", c.Broker, []string{"tcp", "stomp"}, []string{"ssl", "tls", "stomps"})
+	l.checkClientTLS("usp.mtp.stomp.tls", c.TLS, secure)
+	if c.Destination == "" {
+		l.wrong("usp.mtp.stomp.destination", "must not be empty; write for example /queue/usp.agent.{endpoint_id}")
+	}
+	l.checkTemplate("usp.mtp.stomp.destination", c.Destination)
+}
+
+// checkTemplate allows {endpoint_id} as the only placeholder.
+func (l *configLoader) checkTemplate(key, text string) {
+	if strings.ContainsAny(strings.ReplaceAll(text, "{endpoint_id}", ""), "{}") {
+		l.wrong(key, "%q: only {endpoint_id} can stand in braces", text)
+	}
+}
+
+// checkBroker checks a broker's URL and reports whether it asks for TLS.
+func (l *configLoader) checkBroker(key, broker string, plain, secure []string) bool {
+	u, err := url.Parse(broker)
+	if err != nil {
+		l.wrong(key, "is not a URL; write for example tcp://127.0.0.1:1883")
+		return false
+	}
+	if u.User != nil {
+		l.wrong(key, "has credentials in it; put them into their own keys, which are never shown")
+	}
+	for _, s := range secure {
+		if u.Scheme == s && u.Hostname() != "" {
+			return true
+		}
+	}
+	for _, s := range plain {
+		if u.Scheme == s && u.Hostname() != "" {
+			return false
+		}
+	}
+	l.wrong(key, "%q is not a broker's URL; want a scheme of %s and a host, for example tcp://127.0.0.1:1883",
+		u.Redacted(), strings.Join(append(plain, secure...), ", "))
+	return false
+}
+
+func (l *configLoader) checkControllers(c USPConfig) {
+	seen := map[string]int{}
+	for i, ctl := range c.Controllers {
+		key := fmt.Sprintf("usp.controllers[%d]", i)
+		if err := ctl.endpoint().Validate(); err != nil {
+			l.wrong(key+".endpoint_id", "%v", err)
+		} else if first, ok := seen[ctl.EndpointID]; ok {
+			l.wrong(key+".endpoint_id", "%q is also usp.controllers[%d]", ctl.EndpointID, first)
+		} else {
+			seen[ctl.EndpointID] = i
+		}
+		if ctl.Role != agent.FullAccess && ctl.Role != agent.Untrusted {
+			l.wrong(key+".role", "%q is not a role; use %q or %q", ctl.Role, agent.FullAccess, agent.Untrusted)
+		}
+		l.checkControllerMTP(key+".mtp", ctl.MTP, c.MTP)
+	}
+}
+
+// checkControllerMTP wants exactly the address that the protocol needs, and the
+// transport itself to be on.
+func (l *configLoader) checkControllerMTP(key string, m ControllerMTP, transports MTPConfig) {
+	on := map[Protocol]bool{"": true, Protocol(mtp.WebSocket): true,
+		Protocol(mtp.MQTT): transports.MQTT.on, Protocol(mtp.STOMP): transports.STOMP.on}
+	if !on[m.Protocol] {
+		l.wrong(key+".protocol", "%s is off: add a section usp.mtp.%s", m.Protocol, strings.ToLower(string(m.Protocol)))
+	}
+	for _, a := range []struct {
+		name, value string
+		protocol    Protocol
+	}{
+		{"topic", m.Topic, Protocol(mtp.MQTT)},
+		{"destination", m.Destination, Protocol(mtp.STOMP)},
+		{"url", m.URL, Protocol(mtp.WebSocket)},
+	} {
+		if a.value == "" && m.Protocol == a.protocol {
+			l.wrong(key+"."+a.name, "must not be empty: it is where a controller is reached by %s", a.protocol)
+		} else if a.value != "" && m.Protocol != a.protocol {
+			l.wrong(key+"."+a.name, "is for protocol %s, but this controller's is %q", a.protocol, string(m.Protocol))
+		}
+	}
+	if u, err := url.Parse(m.URL); m.URL != "" && (err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "") {
+		l.wrong(key+".url", "is not a WebSocket URL; write for example wss://controller.example:443/usp")
+	}
+}
+
+// minToken is the shortest console token, in characters: who guesses it owns the
+// fleet.
+const minToken = 16
+
+func (l *configLoader) checkConsole(c ConsoleConfig) {
+	l.checkListen("console.listen", c.Listen)
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err == nil && c.Token == "" && !isLoopbackHost(host) {
+		l.wrong("console.token", "must be set, since console.listen %q can be reached from other machines", c.Listen)
+	}
+	if n := len(c.Token); n > 0 && n < minToken {
+		l.wrong("console.token", "has %d characters; use at least %d, for example of `openssl rand -hex 16`", n, minToken)
+	}
+}
+
+func isLoopbackHost(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// checkListen wants host:port with a number for the port; "" is off.
+func (l *configLoader) checkListen(key, listen string) {
+	if listen == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		l.wrong(key, "%q is not an address; write for example :7547 or 127.0.0.1:7547", listen)
+		return
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65535 {
+		l.wrong(key, "%q is not a port; use a number from 0 to 65535", port)
+	}
+	if host != "" && host != "localhost" && net.ParseIP(host) == nil {
+		if strings.ContainsAny(host, " /@") {
+			l.wrong(key, "%q is not a host", host)
+		}
+	}
+}
+
+func (l *configLoader) checkServerTLS(key string, t ServerTLS) {
+	if (t.Cert == "") != (t.Key == "") {
+		l.wrong(key, "cert and key must both be set, or neither")
+		return
+	}
+	if t.Cert == "" && t.ClientCA != "" {
+		l.wrong(key+".client_ca", "is set, but there is no cert: without TLS no client can show a certificate")
+		return
+	}
+	l.checkPair(key, t.Cert, t.Key)
+	l.checkCA(key+".client_ca", t.ClientCA)
+}
+
+func (l *configLoader) checkClientTLS(key string, t ClientTLS, secure bool) {
+	if !secure && t != (ClientTLS{}) {
+		l.wrong(key, "is set, but the broker's URL does not ask for TLS")
+		return
+	}
+	if (t.Cert == "") != (t.Key == "") {
+		l.wrong(key, "cert and key must both be set, or neither")
+		return
+	}
+	l.checkPair(key, t.Cert, t.Key)
+	l.checkCA(key+".ca", t.CA)
+}
+
+func (l *configLoader) checkPair(key, cert, private string) {
+	if cert == "" {
+		return
+	}
+	if _, err := tls.LoadX509KeyPair(cert, private); err != nil {
+		at := key + ".cert"
+		var path *os.PathError
+		if errors.As(err, &path) && path.Path == private && private != cert {
+			at = key + ".key"
+		}
+		l.wrong(at, "%v", err)
+	}
+}
+
+func (l *configLoader) checkCA(key, file string) {
+	if file == "" {
+		return
+	}
+	if _, err := readCA(file); err != nil {
+		l.wrong(key, "%v", err)
+	}
+}
+
+// readCA reads the certificates that are trusted.
+func readCA(file string) (*x509.CertPool, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("%s: no certificate in PEM form", file)
+	}
+	return pool, nil
+}
+
+func readableDir(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	return nil
+}

@@ -1,0 +1,365 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+)
+
+// load reads a configuration as serve does, without touching the real
+// environment.
+func load(yaml string, environ []string, args ...string) (*Config, []string, error) {
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	if err := configFlags(flags); err != nil {
+		return nil, nil, err
+	}
+	if err := flags.Parse(args); err != nil {
+		return nil, nil, err
+	}
+	return loadConfig(configSource{File: "bridge.yaml", Content: []byte(yaml), Environ: environ, Flags: flags})
+}
+
+// TestConfigOfDesign reads a file with every key there is.
+func TestConfigOfDesign(t *testing.T) {
+	const everything = `
+data_dir: /tmp/data
+log: {level: debug, format: json}
+cwmp:
+  listen: "127.0.0.1:8547"
+  tls: {cert: "", key: "", client_ca: ""}
+  auth: {mode: none, users: ""}
+  inform_interval: 1h30m
+  connection_request: {timeout: 5s, username: "u", password: "p"}
+  deadline: 12s
+  upstream: {url: ""}
+usp:
+  endpoint_id: "os::{oui}-{serial}"
+  mtp:
+    websocket: {listen: ":8548", path: /agents, tls: {cert: "", key: "", client_ca: ""}}
+    mqtt:  {broker: "ssl://broker.example:8883", version: "5.0", topic: "usp/{endpoint_id}",
+            username: "mu", password: "mp", client_id: "c", tls: {ca: "", cert: "", key: "", server_name: "b"}}
+    stomp: {broker: "tcp://127.0.0.1:61613", destination: "/queue/agents",
+            login: "sl", passcode: "sp", host: "/v", tls: {ca: "", cert: "", key: "", server_name: ""}}
+  controllers:
+    - endpoint_id: "proto::controller-1"
+      role: "Full Access"
+      mtp: {protocol: MQTT, topic: "usp/controller/controller-1"}
+    - {endpoint_id: "proto::c2", role: Untrusted, mtp: {protocol: STOMP, destination: /queue/c2}}
+    - {endpoint_id: "proto::c3", role: Untrusted, mtp: {protocol: WebSocket, url: "wss://c3.example/usp"}}
+    - {endpoint_id: "proto::c4", role: Untrusted}
+store: {driver: bbolt, path: "/tmp/x.db", dsn: ""}
+mappings: {dir: ""}
+console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
+`
+	want := Config{
+		DataDir: "/tmp/data",
+		Log:     LogConfig{LogLevel(slog.LevelDebug), "json"},
+		CWMP: CWMPConfig{
+			Listen: "127.0.0.1:8547", Auth: AuthConfig{Mode: "none"}, InformInterval: Duration(90 * time.Minute),
+			ConnectionRequest: ConnectionRequestConfig{Duration(5 * time.Second), "u", "p"}, Deadline: Duration(12 * time.Second),
+		},
+		USP: USPConfig{
+			EndpointID: "os::{oui}-{serial}",
+			MTP: MTPConfig{
+				WebSocket: WebSocketConfig{Listen: ":8548", Path: "/agents"},
+				MQTT: MQTTConfig{Broker: "ssl://broker.example:8883", Version: "5.0", Topic: "usp/{endpoint_id}",
+					Username: "mu", Password: "mp", ClientID: "c", TLS: ClientTLS{ServerName: "b"}, on: true},
+				STOMP: STOMPConfig{Broker: "tcp://127.0.0.1:61613", Destination: "/queue/agents",
+					Login: "sl", Passcode: "sp", Host: "/v", on: true},
+			},
+			Controllers: []ControllerConfig{
+				{"proto::controller-1", "Full Access", ControllerMTP{Protocol: "MQTT", Topic: "usp/controller/controller-1"}},
+				{"proto::c2", "Untrusted", ControllerMTP{Protocol: "STOMP", Destination: "/queue/c2"}},
+				{"proto::c3", "Untrusted", ControllerMTP{Protocol: "WebSocket", URL: "wss://c3.example/usp"}},
+				{"proto::c4", "Untrusted", ControllerMTP{}},
+			},
+		},
+		Store:   StoreConfig{Driver: "bbolt", Path: "/tmp/x.db"},
+		Console: ConsoleConfig{"127.0.0.1:8549", "0123456789abcdef"},
+	}
+	got, _, err := load(everything, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, *got, cmp.AllowUnexported(MQTTConfig{}, STOMPConfig{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestConfigDefaults(t *testing.T) {
+	for _, yaml := range []string{"", "\n# nothing\n", "cwmp:\nusp: {mtp: {}}\n"} {
+		got, unknown, err := load(yaml, nil)
+		if err != nil || len(unknown) != 0 {
+			t.Fatalf("%q: %v, unknown %v", yaml, err, unknown)
+		}
+		want := defaultConfig()
+		if diff := cmp.Diff(want, *got, cmp.AllowUnexported(MQTTConfig{}, STOMPConfig{})); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", yaml, diff)
+		}
+	}
+}
+
+// TestConfigSections: MQTT and STOMP are on if anything of their section is said.
+func TestConfigSections(t *testing.T) {
+	tests := []struct {
+		yaml        string
+		env         []string
+		args        []string
+		mqtt, stomp bool
+	}{
+		{yaml: "", mqtt: false, stomp: false},
+		{yaml: "usp: {mtp: {mqtt: {}}}", mqtt: true},
+		{yaml: "usp:\n  mtp:\n    stomp:\n", stomp: true},
+		{env: []string{"USPBRIDGE_USP_MTP_MQTT_BROKER=tcp://127.0.0.1:1884"}, mqtt: true},
+		{args: []string{"--usp.mtp.stomp.login=x"}, stomp: true},
+	}
+	for _, tt := range tests {
+		cfg, _, err := load(tt.yaml, tt.env, tt.args...)
+		if err != nil {
+			t.Errorf("%+v: %v", tt, err)
+			continue
+		}
+		if cfg.USP.MTP.MQTT.on != tt.mqtt || cfg.USP.MTP.STOMP.on != tt.stomp {
+			t.Errorf("%+v: MQTT on %v, STOMP on %v", tt, cfg.USP.MTP.MQTT.on, cfg.USP.MTP.STOMP.on)
+		}
+	}
+}
+
+// TestConfigPrecedence: a flag wins over the environment, that over the file,
+// that over the default.
+func TestConfigPrecedence(t *testing.T) {
+	const yaml = "cwmp: {listen: ':1'}"
+	env := []string{"USPBRIDGE_CWMP_LISTEN=:2", "USPBRIDGE_CWMP_DEADLINE=2s", "OTHER=1", "USPBRIDGE_SERVICE_HOST=10.0.0.1", "USPBRIDGE_BRIDGE=ws://x/usp"}
+	steps := []struct {
+		env  []string
+		args []string
+		want string
+	}{
+		{nil, nil, ":1"}, {env, nil, ":2"}, {env, []string{"--cwmp.listen=:3"}, ":3"},
+	}
+	for _, s := range steps {
+		cfg, unknown, err := load(yaml, s.env, s.args...)
+		if err != nil || cfg.CWMP.Listen != s.want {
+			t.Fatalf("env %v, args %v: listen %q, %v; want %q", s.env, s.args, cfg.CWMP.Listen, err, s.want)
+		}
+		if s.env != nil {
+			if diff := cmp.Diff([]string{"USPBRIDGE_SERVICE_HOST"}, unknown); diff != "" {
+				t.Errorf("unknown variables (-want +got):\n%s", diff)
+			}
+			if cfg.CWMP.Deadline != Duration(2*time.Second) {
+				t.Errorf("deadline %v, want 2s from the environment", cfg.CWMP.Deadline)
+			}
+		}
+	}
+}
+
+// TestConfigRefused: what is wrong is told with key, line and what to do.
+func TestConfigRefused(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	noPEM := file("no.pem", "nothing")
+	noUsers := file("no-users.yaml", "")
+	badUsers := file("bad-users.yaml", "joe: {pass: x}\n")
+	missing := filepath.Join(dir, "missing")
+	tests := []struct {
+		name string
+		yaml string
+		env  []string
+		args []string
+		want []string // exact messages, in order
+	}{
+		{name: "unknown key", yaml: "cwmp:\n  lissten: ':1'\n",
+			want: []string{`bridge.yaml:2: cwmp.lissten: unknown key; did you mean "listen"?`}},
+		{name: "unknown section", yaml: "data_dir: x\nnetwork: {}\n", want: []string{`bridge.yaml:2: network: unknown key`}},
+		{name: "unknown key in a list", yaml: "usp:\n  controllers:\n    - endpoint_id: a::b\n      rolle: Untrusted\n",
+			want: []string{`bridge.yaml:4: usp.controllers[0].rolle: unknown key; did you mean "role"?`}},
+		{name: "key twice", yaml: "cwmp:\n  deadline: 1s\n  deadline: 2s\n",
+			want: []string{`bridge.yaml:3: cwmp.deadline: is there twice; first in line 2`}},
+		{name: "no duration", yaml: "cwmp:\n  inform_interval: 15 minutes\n",
+			want: []string{`bridge.yaml:2: cwmp.inform_interval: "15 minutes" is not a duration; write for example 30s, 15m or 1h30m`}},
+		{name: "number without unit", yaml: "cwmp:\n  deadline: 30\n",
+			want: []string{`bridge.yaml:2: cwmp.deadline: "30" is not a duration; write for example 30s, 15m or 1h30m`}},
+		{name: "negative", yaml: "cwmp: {deadline: -1s}", want: []string{`bridge.yaml:1: cwmp.deadline: "-1s" is negative`}},
+		{name: "zero deadline", yaml: "cwmp: {deadline: 0s}", want: []string{`bridge.yaml:1: cwmp.deadline: must be more than 0`}},
+		{name: "no level", yaml: "log:\n  level: loud\n",
+			want: []string{`bridge.yaml:2: log.level: "loud" is not known; use debug, info, warn, error`}},
+		{name: "list for a value", yaml: "data_dir: [a, b]\n", want: []string{`bridge.yaml:1: data_dir: want one value, not a list or a section`}},
+		{name: "value for a section", yaml: "cwmp: yes\n", want: []string{`bridge.yaml:1: cwmp: want a section of keys, not a single value`}},
+		{name: "value for a list", yaml: "usp: {controllers: a}\n",
+			want: []string{`bridge.yaml:1: usp.controllers: want a list: each item on a line of its own that starts with a dash`}},
+		{name: "no value", yaml: "cwmp:\n  listen:\n",
+			want: []string{`bridge.yaml:2: cwmp.listen: has no value; write "" for an empty one or leave the key out`}},
+		{name: "list at the top", yaml: "- a\n", want: []string{`want a section of keys, not a single value`}},
+		{name: "no YAML", yaml: "cwmp: {listen: ':1'\n", want: []string{`bridge.yaml: line 1: did not find expected ',' or '}'`}},
+		{name: "alias", yaml: "log: &l {level: info}\nconsole: *l\n",
+			want: []string{`bridge.yaml:2: console: YAML aliases are not taken; write the value here`}},
+		{name: "two documents", yaml: "data_dir: a\n---\ndata_dir: b\n", want: []string{`bridge.yaml: more than one YAML document`}},
+		{name: "several at once", yaml: "log:\n  level: loud\ncwmp:\n  deadline: soon\n", want: []string{
+			`bridge.yaml:2: log.level: "loud" is not known; use debug, info, warn, error`,
+			`bridge.yaml:4: cwmp.deadline: "soon" is not a duration; write for example 30s, 15m or 1h30m`}},
+		{name: "environment", env: []string{"USPBRIDGE_CWMP_DEADLINE=soon"}, want: []string{
+			`environment USPBRIDGE_CWMP_DEADLINE: cwmp.deadline: "soon" is not a duration; write for example 30s, 15m or 1h30m`}},
+		{name: "flag", args: []string{"--store.driver=mysql"}, want: []string{`flag --store.driver: store.driver: "mysql" is not known; use bbolt`}},
+		{name: "postgres", yaml: "store: {driver: postgres}", want: []string{
+			`bridge.yaml:1: store.driver: the postgres driver is not built into this version; use bbolt`}},
+		{name: "MQTT 3.1.1", yaml: "usp: {mtp: {mqtt: {version: '3.1.1'}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.mqtt.version: "3.1.1" is not known; use 5.0`}},
+		{name: "address", yaml: "cwmp: {listen: '7547'}", want: []string{
+			`bridge.yaml:1: cwmp.listen: "7547" is not an address; write for example :7547 or 127.0.0.1:7547`}},
+		{name: "port", yaml: "console: {listen: '127.0.0.1:99999'}", want: []string{
+			`bridge.yaml:1: console.listen: "99999" is not a port; use a number from 0 to 65535`}},
+		{name: "nowhere to inform", yaml: "cwmp: {listen: ''}", want: []string{
+			`bridge.yaml:1: cwmp.listen: must not be empty: CPE have nowhere to inform to`}},
+		{name: "open console without token", yaml: "console:\n  listen: ':7549'\n", want: []string{
+			`bridge.yaml:1: console.token: must be set, since console.listen ":7549" can be reached from other machines`}},
+		{name: "short token", yaml: "console: {token: abc}", want: []string{
+			`bridge.yaml:1: console.token: has 3 characters; use at least 16, for example of ` + "`openssl rand -hex 16`"}},
+		{name: "half of TLS", yaml: "cwmp:\n  tls:\n    cert: a.pem\n", want: []string{`bridge.yaml:2: cwmp.tls: cert and key must both be set, or neither`}},
+		{name: "certificate missing", yaml: "cwmp:\n  tls:\n    cert: " + missing + "\n    key: " + missing + "\n",
+			want: []string{`bridge.yaml:3: cwmp.tls.cert: open ` + missing + `: no such file or directory`}},
+		{name: "CA without certificate", yaml: "usp: {mtp: {websocket: {tls: {client_ca: x}}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.websocket.tls.client_ca: is set, but there is no cert: without TLS no client can show a certificate`}},
+		{name: "CA that is none", yaml: "usp: {mtp: {mqtt: {broker: 'ssl://b:1', tls: {ca: " + noPEM + "}}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.mqtt.tls.ca: ` + noPEM + `: no certificate in PEM form`}},
+		{name: "TLS without TLS", yaml: "usp: {mtp: {mqtt: {tls: {server_name: x}}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.mqtt.tls: is set, but the broker's URL does not ask for TLS`}},
+		{name: "broker", yaml: "usp: {mtp: {stomp: {broker: 'localhost:61613'}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.stomp.broker: "localhost:61613" is not a broker's URL; want a scheme of tcp, stomp, ssl, tls, stomps and a host, for example tcp://127.0.0.1:1883`}},
+		{name: "password in the URL", yaml: "usp: {mtp: {mqtt: {broker: 'tcp://u:p@b:1'}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.mqtt.broker: has credentials in it; put them into their own keys, which are never shown`}},
+		{name: "wildcard topic", yaml: "usp: {mtp: {mqtt: {topic: 'usp/+'}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.mqtt.topic: "usp/+" is not a topic; wildcards are not allowed, {endpoint_id} may stand in it`}},
+		{name: "placeholder", yaml: "usp: {mtp: {stomp: {destination: '/queue/{id}'}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.stomp.destination: "/queue/{id}": only {endpoint_id} can stand in braces`}},
+		{name: "endpoint template", yaml: "usp: {endpoint_id: 'os::{oui}'}", want: []string{
+			`bridge.yaml:1: usp.endpoint_id: endpoint id template "os::{oui}": has no {serial}, so that devices would share an id`}},
+		{name: "controllers", yaml: `usp:
+  controllers:
+    - {endpoint_id: nobody, role: Untrusted}
+    - {endpoint_id: a::b, role: root}
+    - {endpoint_id: a::b, role: Untrusted}
+    - {endpoint_id: a::c, role: Untrusted, mtp: {protocol: MQTT, topic: t}}
+    - {endpoint_id: a::d, role: Untrusted, mtp: {protocol: WebSocket}}
+    - {endpoint_id: a::e, role: Untrusted, mtp: {topic: t}}
+    - {endpoint_id: a::f, role: Untrusted, mtp: {protocol: WebSocket, url: 'http://x/'}}
+    - {endpoint_id: a::g, role: Untrusted, mtp: {protocol: CoAP}}
+`, want: []string{
+			`bridge.yaml:10: usp.controllers[7].mtp.protocol: "CoAP" is not known; use WebSocket, MQTT, STOMP`}},
+		{name: "controllers' addresses", yaml: `usp:
+  controllers:
+    - {endpoint_id: nobody, role: Untrusted}
+    - {endpoint_id: a::b, role: root}
+    - {endpoint_id: a::b, role: Untrusted}
+    - {endpoint_id: a::c, role: Untrusted, mtp: {protocol: MQTT, topic: t}}
+    - {endpoint_id: a::d, role: Untrusted, mtp: {protocol: WebSocket}}
+    - {endpoint_id: a::e, role: Untrusted, mtp: {topic: t}}
+    - {endpoint_id: a::f, role: Untrusted, mtp: {protocol: WebSocket, url: 'http://x/'}}
+`, want: []string{
+			`bridge.yaml:3: usp.controllers[0].endpoint_id: endpoint id "nobody": want scheme:authority:instance`,
+			`bridge.yaml:4: usp.controllers[1].role: "root" is not a role; use "Full Access" or "Untrusted"`,
+			`bridge.yaml:5: usp.controllers[2].endpoint_id: "a::b" is also usp.controllers[1]`,
+			`bridge.yaml:6: usp.controllers[3].mtp.protocol: MQTT is off: add a section usp.mtp.mqtt`,
+			`bridge.yaml:7: usp.controllers[4].mtp.url: must not be empty: it is where a controller is reached by WebSocket`,
+			`bridge.yaml:8: usp.controllers[5].mtp.topic: is for protocol MQTT, but this controller's is ""`,
+			`bridge.yaml:9: usp.controllers[6].mtp.url: is not a WebSocket URL; write for example wss://controller.example:443/usp`}},
+		{name: "auth without users", yaml: "cwmp: {auth: {mode: digest}}", want: []string{
+			`bridge.yaml:1: cwmp.auth.users: cwmp.auth.mode is digest: name the file with the users`}},
+		{name: "users without auth", yaml: "cwmp: {auth: {users: x}}", want: []string{
+			`bridge.yaml:1: cwmp.auth.users: is set, but cwmp.auth.mode is none: set the mode to basic or digest`}},
+		{name: "users missing", yaml: "cwmp: {auth: {mode: basic, users: " + missing + "}}", want: []string{
+			`bridge.yaml:1: cwmp.auth.users: open ` + missing + `: no such file or directory`}},
+		{name: "users empty", yaml: "cwmp: {auth: {mode: basic, users: " + noUsers + "}}", want: []string{
+			`bridge.yaml:1: cwmp.auth.users: ` + noUsers + ": no user in it; write for example `acs-user: {password: s3cret}`"}},
+		{name: "users misspelt", yaml: "cwmp: {auth: {mode: basic, users: " + badUsers + "}}", want: []string{
+			`bridge.yaml:1: cwmp.auth.users: ` + badUsers + `: line 1: field pass not found in type main.cpeUser`}},
+		{name: "half of the credentials", yaml: "cwmp: {connection_request: {username: u}}", want: []string{
+			`bridge.yaml:1: cwmp.connection_request: username and password must both be set, or both be empty to have them made for each CPE`}},
+		{name: "upstream", yaml: "cwmp: {upstream: {url: 'http://acs/'}}", want: []string{
+			`bridge.yaml:1: cwmp.upstream.url: passing devices through to an existing ACS is not built into this version; leave it empty`}},
+		{name: "mappings missing", yaml: "mappings: {dir: " + missing + "}", want: []string{
+			`bridge.yaml:1: mappings.dir: stat ` + missing + `: no such file or directory`}},
+		{name: "mappings no directory", yaml: "mappings: {dir: " + noPEM + "}", want: []string{`bridge.yaml:1: mappings.dir: ` + noPEM + ` is not a directory`}},
+		{name: "no data directory", yaml: "data_dir: ''", want: []string{`bridge.yaml:1: data_dir: must not be empty: the bridge keeps its devices there`}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, _, err := load(tt.yaml, tt.env, tt.args...)
+			if err == nil {
+				t.Fatal("was taken")
+			}
+			lines := strings.Split(err.Error(), "\n")
+			if len(lines) != len(tt.want) {
+				t.Fatalf("%d problems, want %d:\n%v", len(lines), len(tt.want), err)
+			}
+			for i, want := range tt.want {
+				if got := strings.TrimPrefix(lines[i], "configuration: "); got != want && !strings.Contains(got, want) {
+					t.Errorf("problem %d:\n got %s\nwant %s", i, got, want)
+				}
+			}
+		})
+	}
+}
+
+// TestConfigSecrets: no form of printing a configuration shows its secrets.
+func TestConfigSecrets(t *testing.T) {
+	cfg, _, err := load("console: {token: topsecret-topsecret}\ncwmp: {connection_request: {username: u, password: topsecret}}", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logged strings.Builder
+	slog.New(slog.NewTextHandler(&logged, nil)).Info("start", "token", cfg.Console.Token, "config", *cfg)
+	b, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{fmt.Sprint(*cfg), fmt.Sprintf("%+v %#v %q", *cfg, *cfg, cfg.Console.Token), logged.String(), string(b)} {
+		if strings.Contains(text, "topsecret") {
+			t.Errorf("secret shown: %s", text)
+		}
+	}
+	if !strings.Contains(logged.String(), "token=<secret>") {
+		t.Errorf("log does not tell that there is a token: %s", logged.String())
+	}
+}
+
+// TestConfigEnvironmentNames: no two keys share a variable.
+func TestConfigEnvironmentNames(t *testing.T) {
+	cfg := defaultConfig()
+	keys := map[string]string{}
+	for _, f := range configFields(reflect.ValueOf(&cfg).Elem(), "") {
+		name := envName(f.key)
+		if other, ok := keys[name]; ok || envNotKeys[name] {
+			t.Errorf("%s is %s and %s", name, f.key, other)
+		}
+		keys[name] = f.key
+	}
+	if len(keys) < 40 {
+		t.Errorf("only %d keys found", len(keys))
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add("cwmp: {listen: ':1'}")
+	f.Add("usp: {controllers: [{endpoint_id: a::b, mtp: {protocol: MQTT}}]}")
+	f.Add("a: &x {b: *x}")
+	f.Fuzz(func(t *testing.T, yaml string) {
+		if cfg, _, err := load(yaml, nil); err == nil && cfg == nil {
+			t.Error("neither a configuration nor an error")
+		}
+	})
+}

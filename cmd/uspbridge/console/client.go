@@ -1,0 +1,117 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// maxAnswer bounds what a Client reads, in bytes.
+const maxAnswer = 16 << 20
+
+// Client calls the JSON API of a running bridge.
+type Client struct {
+	URL   string // of the console, "http://127.0.0.1:7549"
+	Token string
+	HTTP  *http.Client // default http.DefaultClient; deadlines come with each call's context
+}
+
+// List returns one page of devices.
+func (c *Client) List(ctx context.Context, q ListQuery) (list DeviceList, err error) {
+	v := url.Values{}
+	if q.Filter != "" {
+		v.Set("filter", q.Filter)
+	}
+	if q.After != "" {
+		v.Set("after", q.After)
+	}
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	return list, c.call(ctx, http.MethodGet, "/api/devices?"+v.Encode(), &list)
+}
+
+// Show returns one device.
+func (c *Client) Show(ctx context.Context, endpoint string) (d DeviceDetail, err error) {
+	return d, c.call(ctx, http.MethodGet, devicePath(endpoint, ""), &d)
+}
+
+// Refresh reads the device anew and returns it.
+func (c *Client) Refresh(ctx context.Context, endpoint string) (d DeviceDetail, err error) {
+	return d, c.call(ctx, http.MethodPost, devicePath(endpoint, "/refresh"), &d)
+}
+
+// Forget drops everything kept of a device.
+func (c *Client) Forget(ctx context.Context, endpoint string) error {
+	return c.call(ctx, http.MethodDelete, devicePath(endpoint, ""), nil)
+}
+
+// Explain says where a USP path lives on the CPE.
+func (c *Client) Explain(ctx context.Context, endpoint, path string) (e Explanation, err error) {
+	return e, c.call(ctx, http.MethodGet, devicePath(endpoint, "/explain?path="+url.QueryEscape(path)), &e)
+}
+
+// Coverage says how the device's parameters are mapped.
+func (c *Client) Coverage(ctx context.Context, endpoint string) (r Report, err error) {
+	return r, c.call(ctx, http.MethodGet, devicePath(endpoint, "/coverage"), &r)
+}
+
+func devicePath(endpoint, rest string) string {
+	return "/api/devices/" + url.PathEscape(endpoint) + rest
+}
+
+// call does one request. v is what a good answer is read into, nil for none.
+func (c *Client) call(ctx context.Context, method, path string, v any) error {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, nil)
+	if err != nil {
+		return fmt.Errorf("console URL %q: %w", c.URL, err)
+	}
+	if c.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	client := c.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("no bridge answers at %s: start one with `uspbridge serve`, or name its console with --console", c.URL)
+	} else if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("answer of the console at %s: %w", c.URL, err)
+	}
+	if resp.StatusCode >= 300 {
+		return failureOf(resp, body)
+	}
+	if v == nil {
+		return nil
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return fmt.Errorf("%s does not answer as a uspbridge console: %w", c.URL, err)
+	}
+	return nil
+}
+
+// failureOf makes an error of an answer, with the cause that the console tells.
+func failureOf(resp *http.Response, body []byte) error {
+	var e apiError
+	if json.Unmarshal(body, &e) == nil && e.Error != "" {
+		return errors.New(e.Error)
+	}
+	text := strings.TrimSpace(string(body))
+	if len(text) > 200 || text == "" {
+		text = resp.Status
+	}
+	return fmt.Errorf("console: %s", text)
+}

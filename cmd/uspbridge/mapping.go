@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
+	"github.com/uspbridge/uspbridge/translate/mapping"
+	"github.com/uspbridge/uspbridge/usp"
+)
+
+func (a *app) mappingCommand() *cobra.Command {
+	return a.group("mapping", "Check mapping files and see how devices are mapped",
+		a.mappingCheckCommand(), a.mappingCoverageCommand(), a.mappingExplainCommand())
+}
+
+// checked is what `uspbridge mapping check --json` prints.
+type checked struct {
+	OK       bool     `json:"ok"`
+	Mappings []string `json:"mappings"` // all that are loaded, the embedded ones too
+	Problems []string `json:"problems,omitempty"`
+}
+
+func (a *app) mappingCheckCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "check FILE|DIR", Short: "Check mapping files, over the embedded ones",
+		Args: takes(cobra.ExactArgs(1), "one file or directory"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			files, err := mappingFiles(args[0])
+			if err != nil {
+				return err
+			}
+			set, err := mapping.Load(files)
+			if err != nil {
+				r := checked{Problems: strings.Split(err.Error(), "\n")}
+				if a.json {
+					if err := a.print(r, nil); err != nil {
+						return err
+					}
+				}
+				return fmt.Errorf("%s:\n%w", args[0], err)
+			}
+			r := checked{OK: true, Mappings: set.Names()}
+			return a.print(r, func(w io.Writer) {
+				fmt.Fprintf(w, "%s: no problems; loaded mappings: %s\n", args[0], strings.Join(r.Mappings, ", "))
+			})
+		},
+	}
+}
+
+// mappingFiles returns a directory, or one file of it, as a file system.
+func mappingFiles(name string) (fs.FS, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return os.DirFS(name), nil
+	}
+	if ext := filepath.Ext(name); ext != ".yaml" && ext != ".yml" {
+		return nil, usagef("%s is not a mapping file: its name must end in .yaml or .yml", name)
+	}
+	return oneFile{os.DirFS(filepath.Dir(name)), filepath.Base(name)}, nil
+}
+
+// oneFile is a directory in which only one file can be seen.
+type oneFile struct {
+	fs.FS
+	name string
+}
+
+// ReadDir implements fs.ReadDirFS.
+func (f oneFile) ReadDir(dir string) ([]fs.DirEntry, error) {
+	if dir != "." {
+		return nil, &fs.PathError{Op: "readdir", Path: dir, Err: fs.ErrNotExist}
+	}
+	info, err := fs.Stat(f.FS, f.name)
+	if err != nil {
+		return nil, err
+	}
+	return []fs.DirEntry{fs.FileInfoToDirEntry(info)}, nil
+}
+
+func (a *app) mappingCoverageCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "coverage FILE|ENDPOINT", Short: "Say what share of a device's parameters has a standard home",
+		Long: "Say what share of a device's parameters has a standard home, keeps a vendor name, or is raw.\n" +
+			"FILE is a CSV of a device's parameters; ENDPOINT is a device of a running bridge.",
+		Args: takes(cobra.ExactArgs(1), "one file or endpoint id"),
+	}
+	f := a.addConsoleFlags(cmd, 30*time.Second)
+	dir := cmd.Flags().String("mappings", "", "directory of mapping files over the embedded ones (for a file)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		r, err := a.coverage(cmd.Context(), f, *dir, args[0])
+		if err != nil {
+			return err
+		}
+		return a.print(r, func(w io.Writer) { printReport(w, r) })
+	}
+	return cmd
+}
+
+// coverage takes its argument for a file if there is one of that name.
+func (a *app) coverage(ctx context.Context, f *consoleFlags, dir, name string) (r console.Report, err error) {
+	_, missing := os.Stat(name)
+	switch {
+	case missing == nil:
+		return fileCoverage(name, dir)
+	case usp.EndpointID(name).Validate() != nil:
+		return r, fmt.Errorf("%s is neither a file nor an endpoint id: %w", name, missing)
+	case dir != "":
+		return r, usagef("--mappings is for a file; a running bridge uses its own mappings")
+	}
+	err = a.ask(ctx, f, func(ctx context.Context, c *console.Client) (err error) {
+		r, err = c.Coverage(ctx, name)
+		return err
+	})
+	return r, err
+}
+
+func fileCoverage(name, dir string) (r console.Report, err error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return r, err
+	}
+	defer file.Close()
+	device, err := readTreeFile(file)
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", name, err)
+	}
+	set, err := loadMappings(dir)
+	if err != nil {
+		return r, err
+	}
+	report, err := device.coverage(set)
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", name, err)
+	}
+	return newReport(report), nil
+}
+
+// loadMappings loads the embedded mapping files and those of a directory, if
+// one is named.
+func loadMappings(dir string) (*mapping.Set, error) {
+	var more []fs.FS
+	if dir != "" {
+		if err := readableDir(dir); err != nil {
+			return nil, err
+		}
+		more = append(more, os.DirFS(dir))
+	}
+	set, err := mapping.Load(more...)
+	if err != nil {
+		return nil, fmt.Errorf("mapping files:\n%w", err)
+	}
+	return set, nil
+}
+
+func newReport(r mapping.Report) console.Report {
+	out := console.Report{Total: r.Total, Standard: r.Standard, Vendor: r.Vendor, Raw: r.Raw, RawGroups: []console.Group{}}
+	for _, g := range r.RawGroups {
+		out.RawGroups = append(out.RawGroups, console.Group{Path: g.Path, Count: g.Count})
+	}
+	return out
+}
+
+// shownGroups is how many raw groups are printed; --json has all.
+const shownGroups = 10
+
+func printReport(w io.Writer, r console.Report) {
+	row := func(name string, n int) []string {
+		return []string{name, strconv.Itoa(n), fmt.Sprintf("%.1f %%", r.Share(n))}
+	}
+	table(w, []string{"HOME", "PARAMETERS", "SHARE"}, [][]string{
+		row("standard Device:2 path", r.Standard), row("vendor name", r.Vendor),
+		row("Device.X_USPBRIDGE_CWMP.Raw.", r.Raw), row("all", r.Total),
+	})
+	if len(r.RawGroups) == 0 {
+		return
+	}
+	var rows [][]string
+	for _, g := range r.RawGroups[:min(len(r.RawGroups), shownGroups)] {
+		rows = append(rows, []string{printable(g.Path), strconv.Itoa(g.Count)})
+	}
+	fmt.Fprintln(w)
+	table(w, []string{"LARGEST RAW GROUPS", "PARAMETERS"}, rows)
+}
+
+func (a *app) mappingExplainCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "explain ENDPOINT PATH", Short: "Show where a USP path lives on the CPE, and the value on both sides",
+		Args: takes(cobra.ExactArgs(2), "an endpoint id and a path"),
+	}
+	f := a.addConsoleFlags(cmd, 30*time.Second)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if strings.Contains(args[1], "*") {
+			return errors.New("explain takes the path of one element; `uspbridge instances` lists the rows there are")
+		}
+		return a.ask(cmd.Context(), f, func(ctx context.Context, c *console.Client) error {
+			e, err := c.Explain(ctx, args[0], args[1])
+			if err != nil {
+				return err
+			}
+			return a.print(e, func(w io.Writer) { printExplanation(w, e) })
+		})
+	}
+	return cmd
+}
+
+func printExplanation(w io.Writer, e console.Explanation) {
+	access := "read only"
+	if e.Writable {
+		access = "read and write"
+	}
+	value := printable(e.Value)
+	if e.Error != "" {
+		value = printable(e.Error)
+	}
+	list(w, [2]string{"USP path", printable(e.Path)}, [2]string{"value", value}, [2]string{"read", utc(e.ReadAt)},
+		[2]string{"access", access}, [2]string{"conversion", printable(e.Conversion)}, [2]string{"rule", printable(e.Rule)})
+	if len(e.Sources) == 0 {
+		fmt.Fprintln(w, "\nno parameter of the CPE is behind it")
+		return
+	}
+	rows := make([][]string, len(e.Sources))
+	for i, s := range e.Sources {
+		rows[i] = []string{printable(s.Path), printable(s.Value)}
+	}
+	fmt.Fprintln(w)
+	table(w, []string{"ON THE CPE", "VALUE"}, rows)
+}

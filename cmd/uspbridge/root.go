@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// app is one run of the program: where it writes and what all commands share.
+type app struct {
+	program        string // as it was called, for commands to show
+	stdout, stderr io.Writer
+	environ        []string
+	terminal       bool // stderr is one: progress may be shown
+
+	json  bool
+	shown *progress // what is under way; a result ends it
+}
+
+// usageError is a command line that makes no sense.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
+
+// run does what the arguments say and returns the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.command()
+	root.SetArgs(args)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitDone
+	}
+	a.fail(err)
+	if usage := (usageError{}); !errors.As(err, &usage) {
+		return exitFailed
+	}
+	if !a.json {
+		fmt.Fprintf(a.stderr, "Run `%s --help` for how to use it.\n", cmd.CommandPath())
+	}
+	return exitUsage
+}
+
+// command builds the command tree.
+func (a *app) command() *cobra.Command {
+	root := a.group("uspbridge", "Presents a fleet of TR-069 CPE as USP (TR-369) agents",
+		a.serveCommand(), a.deviceCommand(),
+		a.getCommand(), a.setCommand(), a.addCommand(), a.deleteCommand(), a.operateCommand(),
+		a.instancesCommand(), a.supportedCommand(), a.subscribeCommand(),
+		a.mappingCommand(), a.simulateCommand(), a.versionCommand())
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err.Error()} })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	return root
+}
+
+// group returns a command that only holds others. Called without one of them,
+// or with one that does not exist, it says which there are.
+func (a *app) group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var names []string
+			for _, c := range cmd.Commands() {
+				if c.IsAvailableCommand() {
+					names = append(names, c.Name())
+				}
+			}
+			if len(args) == 0 {
+				return usagef("%s needs a subcommand: %s", cmd.CommandPath(), strings.Join(names, ", "))
+			}
+			return usagef("unknown command %q%s; there are %s", args[0], suggestion(args[0], names), strings.Join(names, ", "))
+		},
+	}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// takes wraps an argument check of cobra so that its failure is wrong usage.
+func takes(check cobra.PositionalArgs, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usagef("%s takes %s, got %d arguments", cmd.CommandPath(), what, len(args))
+		}
+		return nil
+	}
+}
+
+// takesNothing refuses all arguments.
+func takesNothing() cobra.PositionalArgs { return takes(cobra.NoArgs, "no arguments") }
+
+// env returns an environment variable, or a default.
+func (a *app) env(name, or string) string {
+	for _, e := range slices.Backward(a.environ) {
+		if value, ok := strings.CutPrefix(e, name+"="); ok && value != "" {
+			return value
+		}
+	}
+	return or
+}
+
+// suggestion returns `; did you mean "x"?` for the nearest of names, "" if none
+// is near.
+func suggestion(name string, names []string) string {
+	best, distance := "", max(2, len(name)/3)+1
+	for _, n := range names {
+		if d := editDistance(strings.ToLower(name), n); d < distance {
+			best, distance = n, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", best)
+}
+
+// editDistance counts the insertions, deletions and replacements between two
+// words (Levenshtein). Long words are not compared: nobody mistypes them.
+func editDistance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return 64
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
+
+func discardLogger() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/uspbridge/uspbridge/usp/mtp/websocket"
+)
+
+// The bounds of the listener for CPE. A CPE may think long inside a session:
+// how long is the ACS's business.
+const (
+	cwmpHeaderTimeout = 10 * time.Second
+	cwmpIdleTimeout   = 5 * time.Minute
+	cwmpMaxHeader     = 16 << 10
+	cwmpGrace         = 10 * time.Second // for open sessions at the end
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Run the bridge",
+		Long: "Run the bridge until interrupted. Every key of the configuration file is also a flag (--cwmp.listen=:7547)\n" +
+			"and an environment variable (USPBRIDGE_CWMP_LISTEN=:7547). Without configuration all defaults hold.",
+		Args: takesNothing(),
+	}
+	file := cmd.Flags().String("config", a.env(envPrefix+"_CONFIG", ""), "configuration file (YAML)")
+	demo := cmd.Flags().Bool("demo", false, "add a TR-098 and a TR-181 simulated CPE")
+	if err := configFlags(cmd.Flags()); err != nil {
+		panic(err) // two keys of one name: a mistake in config.go that every test finds
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		content, err := readConfigFile(*file)
+		if err != nil {
+			return err
+		}
+		cfg, unknown, err := loadConfig(configSource{File: *file, Content: content, Environ: a.environ, Flags: cmd.Flags()})
+		if err != nil {
+			return err
+		}
+		log := newLogger(a.stderr, cfg.Log)
+		for _, name := range unknown {
+			log.Warn("environment variable is no configuration key and is left out", "name", name)
+		}
+		return a.serve(cmd.Context(), cfg, log, *demo)
+	}
+	return cmd
+}
+
+func newLogger(w io.Writer, c LogConfig) *slog.Logger {
+	options := &slog.HandlerOptions{Level: slog.Level(c.Level)}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// serve runs a bridge until ctx ends or a part of it fails.
+func (a *app) serve(ctx context.Context, cfg *Config, log *slog.Logger, demo bool) (err error) {
+	dir, err := filepath.Abs(cfg.DataDir)
+	if err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	b, err := newBridge(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.store.Close()) }()
+	if err := b.listen(); err != nil {
+		return err
+	}
+	log.Info("starting", "version", readBuildInfo().Version, "cwmp", b.cwmpListener.Addr().String(),
+		"console", cfg.Console.Listen, "store", cfg.storePath(), "mappings", len(b.mappings.Names()))
+	return b.run(ctx, func(front *group) {
+		if demo {
+			front.start("demo", func(ctx context.Context) error { return a.demo(ctx, b) })
+		}
+	})
+}
+
+// listen opens the listeners that are opened here, so that an address in use
+// stops the start.
+func (b *bridge) listen() (err error) {
+	if b.cwmpListener, err = net.Listen("tcp", b.cfg.CWMP.Listen); err != nil {
+		return fmt.Errorf("cwmp.listen: %w", err)
+	}
+	if b.cfg.Console.Listen == "" {
+		return nil
+	}
+	if b.consoleListener, err = net.Listen("tcp", b.cfg.Console.Listen); err != nil {
+		return errors.Join(fmt.Errorf("console.listen: %w", err), b.cwmpListener.Close())
+	}
+	return nil
+}
+
+// run runs all parts. They end in order: first CPE get no new sessions and those
+// open may finish, while controllers still get their answers; then the doors
+// close; then what is behind them. The store is closed by the caller, last.
+func (b *bridge) run(ctx context.Context, more func(front *group)) error {
+	back := newGroup(context.WithoutCancel(ctx))
+	defer back.stop()
+	back.start("agents", b.agents.Run)
+	back.start("devices", func(ctx context.Context) error { b.joint.Run(ctx); return nil })
+
+	front := newGroup(context.WithoutCancel(ctx))
+	defer front.stop()
+	for _, t := range b.transports {
+		front.start(t.section, func(ctx context.Context) error { return t.Serve(ctx, b.agents) })
+	}
+	if b.console != nil {
+		front.start("console", func(ctx context.Context) error { return b.console.Serve(ctx, b.consoleListener) })
+	}
+	front.start("cwmp", b.serveCWMP)
+	more(front)
+
+	var cause error
+	select {
+	case <-ctx.Done():
+		b.log.Info("ending: open sessions may finish", "sessions", b.acs.Sessions())
+	case <-front.ctx.Done():
+		cause = context.Cause(front.ctx)
+	case <-back.ctx.Done():
+		cause = context.Cause(back.ctx)
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), cwmpGrace)
+	defer cancel()
+	if err := b.acs.Close(grace); err != nil {
+		b.log.Warn("sessions were broken off; their CPE will come again", "error", err)
+	}
+	return cause
+}
+
+// serveCWMP answers CPE until ctx ends.
+func (b *bridge) serveCWMP(ctx context.Context) error {
+	srv := &http.Server{
+		Handler: b.acs, ConnContext: b.connContext, TLSConfig: b.cwmpTLS,
+		ReadHeaderTimeout: cwmpHeaderTimeout, IdleTimeout: cwmpIdleTimeout, MaxHeaderBytes: cwmpMaxHeader,
+		ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
+	}
+	ended := make(chan error, 1)
+	go func() {
+		if b.cwmpTLS != nil {
+			ended <- srv.ServeTLS(b.cwmpListener, "", "")
+		} else {
+			ended <- srv.Serve(b.cwmpListener)
+		}
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	// No session is open any more: what is left are idle connections.
+	err := srv.Close()
+	<-ended
+	return err
+}
+
+// onThisMachine turns an address that is listened on into one to connect to from
+// here.
+func onThisMachine(listen net.Addr) string {
+	host, port, err := net.SplitHostPort(listen.String())
+	if err != nil {
+		return listen.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// consoleURL is where the console answers, "" if it is turned off.
+func (b *bridge) consoleURL() string {
+	if b.consoleListener == nil {
+		return ""
+	}
+	return "http://" + onThisMachine(b.consoleListener.Addr())
+}
+
+// webSocketURL is where controllers connect, "" if the server is turned off or
+// does not listen yet.
+func (b *bridge) webSocketURL() string {
+	for _, t := range b.transports {
+		s, ok := t.Transport.(*websocket.Server)
+		if !ok || s.Addr() == nil {
+			continue
+		}
+		scheme := "ws://"
+		if b.cfg.USP.MTP.WebSocket.TLS.Cert != "" {
+			scheme = "wss://"
+		}
+		return scheme + onThisMachine(s.Addr()) + b.cfg.USP.MTP.WebSocket.Path
+	}
+	return ""
+}

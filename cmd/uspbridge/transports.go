@@ -1,0 +1,124 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/uspbridge/uspbridge/usp/mtp"
+	"github.com/uspbridge/uspbridge/usp/mtp/mqtt"
+	"github.com/uspbridge/uspbridge/usp/mtp/stomp"
+	"github.com/uspbridge/uspbridge/usp/mtp/websocket"
+)
+
+// transport is a configured transport and the section that configures it.
+type transport struct {
+	mtp.Transport
+	section string
+}
+
+// newTransports makes the transports that the configuration turns on.
+func newTransports(cfg *Config, log *slog.Logger, metrics prometheus.Registerer) ([]transport, error) {
+	var all []transport
+	add := func(section string, t mtp.Transport, err error) error {
+		if err != nil {
+			return fmt.Errorf("%s: %w", section, err)
+		}
+		all = append(all, transport{t, section})
+		return nil
+	}
+	if cfg.USP.MTP.WebSocket.Listen != "" {
+		t, err := newWebSocket(cfg, log, metrics)
+		if err := add("usp.mtp.websocket", t, err); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.USP.MTP.MQTT.on {
+		t, err := newMQTT(cfg.USP.MTP.MQTT, log, metrics)
+		if err := add("usp.mtp.mqtt", t, err); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.USP.MTP.STOMP.on {
+		t, err := newSTOMP(cfg.USP.MTP.STOMP, log, metrics)
+		if err := add("usp.mtp.stomp", t, err); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func newWebSocket(cfg *Config, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
+	c := cfg.USP.MTP.WebSocket
+	secure, err := c.TLS.config()
+	if err != nil {
+		return nil, err
+	}
+	return websocket.NewServer(websocket.Config{
+		Listen: c.Listen, Path: c.Path, TLS: secure, Token: string(cfg.Console.Token),
+		Log: log.With("mtp", "websocket"), Registerer: metrics,
+	})
+}
+
+func newMQTT(c MQTTConfig, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
+	secure, err := c.TLS.config()
+	if err != nil {
+		return nil, err
+	}
+	return mqtt.New(mqtt.Config{
+		Broker: c.Broker, Version: string(c.Version), Topic: c.Topic, Username: c.Username, Password: string(c.Password),
+		ClientID: c.ClientID, TLS: secure, Log: log.With("mtp", "mqtt"), Registerer: metrics,
+	})
+}
+
+func newSTOMP(c STOMPConfig, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
+	secure, err := c.TLS.config()
+	if err != nil {
+		return nil, err
+	}
+	return stomp.New(stomp.Config{
+		Broker: c.Broker, Destination: c.Destination, Login: c.Login, Passcode: string(c.Passcode), Host: c.Host,
+		TLS: secure, Log: log.With("mtp", "stomp"), Registerer: metrics,
+	})
+}
+
+// config returns what a listener needs for TLS, nil for plain text. Files are
+// read at the start only: a renewed certificate is taken at the next.
+func (t ServerTLS) config() (*tls.Config, error) {
+	if t.Cert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, err
+	}
+	c := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	if t.ClientCA != "" {
+		if c.ClientCAs, err = readCA(t.ClientCA); err != nil {
+			return nil, err
+		}
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return c, nil
+}
+
+// config returns what a client needs for TLS; it is used only where the
+// broker's URL asks for TLS.
+func (t ClientTLS) config() (c *tls.Config, err error) {
+	c = &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
+	if t.CA != "" {
+		if c.RootCAs, err = readCA(t.CA); err != nil {
+			return nil, err
+		}
+	}
+	if t.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, err
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}

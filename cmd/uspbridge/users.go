@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/acs"
+)
+
+// cpeUser is one entry of the file that cwmp.auth.users names:
+//
+//	acs-user:
+//	  password: s3cret
+//	  devices: [00259E-HG8245A-SERIAL]   # optional: only these may use it
+//
+// A device is written as `uspbridge device show` shows OUI, product class and
+// serial number, joined by dashes.
+type cpeUser struct {
+	Password Secret   `yaml:"password"`
+	Devices  []string `yaml:"devices"`
+}
+
+// readCPEUsers reads the users that CPE may authenticate as.
+func readCPEUsers(file string) (map[string]cpeUser, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	users := map[string]cpeUser{}
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(&users); err != nil && !errors.Is(err, io.EOF) {
+		text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n  ", " "), "yaml: ")
+		return nil, fmt.Errorf("%s: %s", file, strings.TrimPrefix(text, "unmarshal errors: "))
+	}
+	if len(users) == 0 {
+		return nil, fmt.Errorf("%s: no user in it; write for example `acs-user: {password: s3cret}`", file)
+	}
+	for name, u := range users {
+		if name == "" || u.Password == "" {
+			return nil, fmt.Errorf("%s: user %q: name and password must not be empty", file, name)
+		}
+	}
+	return users, nil
+}
+
+// cpeCredentials looks users up for the ACS.
+func cpeCredentials(users map[string]cpeUser) acs.Credentials {
+	return func(_ context.Context, username string) (acs.Account, bool, error) {
+		u, ok := users[username]
+		if !ok {
+			return acs.Account{}, false, nil
+		}
+		account := acs.Account{Password: string(u.Password)}
+		if len(u.Devices) > 0 {
+			account.Allows = func(id cwmp.DeviceID) bool {
+				return slices.Contains(u.Devices, id.OUI+"-"+id.ProductClass+"-"+id.SerialNumber)
+			}
+		}
+		return account, true, nil
+	}
+}
