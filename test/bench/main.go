@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/client"
+)
+
+// controller is the one that asks. The bridge's configuration has it.
+const controller = usp.EndpointID("proto::controller-1")
+
+// minDevices is what the parts of the fleet need at least.
+const minDevices = 200
+
+// options are the flags.
+type options struct {
+	devices int
+	profile string // directory for CPU profiles, "" for none
+	dir     string // for data, "" for a temporary one
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.devices, "devices", 1000, "number of simulated CPE")
+	flag.StringVar(&o.profile, "profile", "", "directory to write CPU profiles of the bridge to, one a row")
+	flag.StringVar(&o.dir, "dir", "", "directory for the bridge's data (default: a temporary one)")
+	flag.Parse()
+	if flag.NArg() > 0 || o.devices < minDevices {
+		fmt.Fprintf(os.Stderr, "bench: -devices must be %d or more, and there are no arguments\n", minDevices)
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		stop()
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run measures all rows. What was measured before an error is printed too.
+func run(ctx context.Context, o options) (err error) {
+	if o.dir == "" {
+		if o.dir, err = os.MkdirTemp("", "uspbridge-bench-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
+	}
+	if o.profile != "" {
+		if err := os.MkdirAll(o.profile, 0o755); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	m := &measurement{options: o}
+	defer func() {
+		if m.fleet != nil {
+			err = errors.Join(err, m.fleet.close())
+		}
+		if m.bridge != nil {
+			err = errors.Join(err, m.bridge.stop())
+		}
+		m.table.print(os.Stdout)
+		fmt.Printf("\n%d devices, %v\n", o.devices, time.Since(began).Round(time.Second))
+	}()
+	return m.all(ctx)
+}
+
+// measurement is what the rows are measured on.
+type measurement struct {
+	options
+	bridge *bridge
+	fleet  *fleet
+	ctl    *client.Client
+	table  table
+
+	emptyHeap float64       // of a bridge without devices, in bytes
+	cachedGet time.Duration // CPU of a Get of one cached parameter
+}
+
+// all runs the two parts.
+func (m *measurement) all(ctx context.Context) (err error) {
+	binary := filepath.Join(m.dir, "uspbridge")
+	if err := build(ctx, binary, m.profile != ""); err != nil {
+		return err
+	}
+	if m.bridge, err = newBridge(binary, m.dir, m.profile); err != nil {
+		return err
+	}
+	if err := m.start(ctx, "0s"); err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"an empty bridge", m.emptyBridge}, {"first contacts", m.firstContacts}, {"disk", m.disk}, {"sessions", m.sessions},
+		{"cached Gets", m.cachedGets}, {"memory", m.memory}, {"restart", m.restart}, {"idle memory", m.idle},
+		{"first Gets", m.coldGets}, {"sessions with a read", m.sessionsWithRead}, {"notifications", m.notifications},
+		{"live Gets", m.liveGets},
+	} {
+		fmt.Fprintf(os.Stderr, "bench: %s\n", step.name)
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return m.ctl.Close()
+}
+
+// start starts the bridge and connects the controller. Status and counters may
+// be as old as maxAge, 0s for any age.
+func (m *measurement) start(ctx context.Context, maxAge string) (err error) {
+	if err := m.bridge.start(ctx, maxAge); err != nil {
+		return err
+	}
+	m.ctl, err = client.Dial(ctx, client.Config{URL: "ws://" + m.bridge.websocket + "/usp", Controller: controller})
+	return err
+}
+
+// restart ends the first part and begins the second.
+func (m *measurement) restart(ctx context.Context) error {
+	if err := errors.Join(m.ctl.Close(), m.bridge.stop()); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := m.start(ctx, "1ms"); err != nil {
+		return err
+	}
+	m.table.add(row{what: "restart until ready, all devices known", clock: time.Since(began)})
+	return nil
+}

@@ -1,0 +1,157 @@
+package testenv
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/cpesim"
+	"github.com/uspbridge/uspbridge/usp"
+)
+
+// Env is one bridge with the CPE around it.
+type Env struct {
+	*Bridge
+	t     testing.TB
+	fleet *cpesim.Fleet
+	added int
+}
+
+// CPE is a simulated CPE: what is done at the device itself, and the agent that
+// controllers see in its place.
+type CPE struct {
+	*cpesim.CPE
+	Agent usp.EndpointID
+	env   *Env
+}
+
+// Start brings up a bridge, and waits until it is ready.
+func Start(t testing.TB, p *Program, c Config) *Env {
+	t.Helper()
+	e := &Env{Bridge: startBridge(t, p, c), t: t}
+	fleet, err := cpesim.NewFleet(cpesim.FleetConfig{BootTime: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.fleet = fleet
+	if err := fleet.Start(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), Patience)
+		defer cancel()
+		if err := fleet.Close(ctx); err != nil {
+			t.Errorf("simulated CPE: %v", err)
+		}
+	})
+	return e
+}
+
+// CPE adds a simulated CPE and waits until the bridge has discovered it.
+func (e *Env) CPE(model *cpesim.Model) *CPE {
+	e.t.Helper()
+	return e.CPEWith(cpesim.Config{Model: model})
+}
+
+// CPEWith is CPE with more said of it.
+func (e *Env) CPEWith(c cpesim.Config) *CPE {
+	e.t.Helper()
+	cpe := e.Boot(c)
+	cpe.AwaitDiscovery()
+	return cpe
+}
+
+// Boot adds a simulated CPE and waits for nothing.
+func (e *Env) Boot(c cpesim.Config) *CPE {
+	e.t.Helper()
+	e.added++
+	if c.Identity.SerialNumber == "" {
+		c.Identity.SerialNumber = fmt.Sprintf("TEST%04d", e.added)
+	}
+	if c.ACSURL == "" {
+		c.ACSURL = e.ACSURL()
+	}
+	sim, err := e.fleet.Add(c)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return &CPE{CPE: sim, Agent: endpointOf(sim.Identity()), env: e}
+}
+
+// endpointOf returns the endpoint id that the default template gives a device
+// whose identity has no character that would have to be escaped.
+func endpointOf(id cwmp.DeviceID) usp.EndpointID {
+	return usp.EndpointID("ops::" + id.OUI + "-" + id.ProductClass + "-" + id.SerialNumber)
+}
+
+// AwaitDiscovery waits until the bridge knows the CPE's tree and the session has
+// ended.
+func (c *CPE) AwaitDiscovery() {
+	c.env.t.Helper()
+	Until(c.env.t, string(c.Agent)+" is discovered", func() bool {
+		d := c.env.device(c.Agent)
+		return d.Discovered && !d.InSession && !d.LastSession.IsZero()
+	})
+}
+
+// AwaitIdle waits until the CPE is in no session.
+func (c *CPE) AwaitIdle() {
+	c.env.t.Helper()
+	Until(c.env.t, string(c.Agent)+" is in no session", func() bool { return !c.env.device(c.Agent).InSession })
+}
+
+// Inform makes the CPE open a session and waits until it has ended.
+func (c *CPE) Inform(events ...cwmp.Event) {
+	c.env.t.Helper()
+	if err := c.CPE.Inform(events...); err != nil {
+		c.env.t.Fatalf("%s: session: %v", c.Agent, err)
+	}
+}
+
+// Set changes a parameter at the CPE itself.
+func (c *CPE) Set(path, value string) {
+	c.env.t.Helper()
+	if err := c.CPE.Set(path, value); err != nil {
+		c.env.t.Fatalf("%s: %v", c.Agent, err)
+	}
+}
+
+// Value returns a parameter as it is on the CPE; it must exist.
+func (c *CPE) Value(path string) string {
+	c.env.t.Helper()
+	v, ok := c.Get(path)
+	if !ok {
+		c.env.t.Fatalf("%s has no parameter %s", c.Agent, path)
+	}
+	return v
+}
+
+// device is what the console says of a device; of an unknown one, nothing.
+type device struct {
+	Discovered  bool      `json:"discovered"`
+	InSession   bool      `json:"in_session"`
+	LastSession time.Time `json:"last_session"`
+}
+
+func (e *Env) device(id usp.EndpointID) (d device) {
+	e.t.Helper()
+	client := &http.Client{Timeout: Patience}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get("http://" + e.at.console + "/api/devices/" + url.PathEscape(string(id)))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound {
+		return d
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&d); err != nil || resp.StatusCode != http.StatusOK {
+		e.t.Fatalf("console: %s: %v", resp.Status, err)
+	}
+	return d
+}

@@ -1,0 +1,78 @@
+package testenv
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/eclipse/paho.golang/paho"
+
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/client"
+)
+
+// mqttLink is a controller's link over an MQTT 5 broker, on a bare client.
+type mqttLink struct {
+	client  *paho.Client
+	own     string
+	agents  string // with {endpoint_id}
+	records chan []byte
+	closing chan struct{}
+	close   sync.Once
+}
+
+// MQTTLink connects to a broker. The controller listens on the topic own, an
+// agent on that which agents gives it, a template with {endpoint_id}.
+func MQTTLink(t testing.TB, broker, own, agents string) client.Link {
+	t.Helper()
+	conn, err := net.Dial("tcp", broker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &mqttLink{own: own, agents: agents, records: make(chan []byte, 64), closing: make(chan struct{})}
+	l.client = paho.NewClient(paho.ClientConfig{Conn: conn, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
+		func(p paho.PublishReceived) (bool, error) {
+			select {
+			case l.records <- p.Packet.Payload:
+			case <-l.closing:
+			}
+			return true, nil
+		}}})
+	ctx, cancel := limited(t)
+	defer cancel()
+	if _, err := l.client.Connect(ctx, &paho.Connect{ClientID: "controller", KeepAlive: 60, CleanStart: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: own, QoS: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// Send publishes a record on an agent's topic.
+func (l *mqttLink) Send(ctx context.Context, to usp.EndpointID, record []byte) error {
+	_, err := l.client.Publish(ctx, &paho.Publish{
+		QoS: 1, Topic: strings.ReplaceAll(l.agents, "{endpoint_id}", string(to)), Payload: record,
+		Properties: &paho.PublishProperties{ContentType: "usp.msg", ResponseTopic: l.own},
+	})
+	return err
+}
+
+// Receive returns the next record.
+func (l *mqttLink) Receive() ([]byte, error) {
+	select {
+	case b := <-l.records:
+		return b, nil
+	case <-l.closing:
+		return nil, errors.New("the link was closed")
+	}
+}
+
+// Close ends the connection.
+func (l *mqttLink) Close() error {
+	l.close.Do(func() { close(l.closing) })
+	return l.client.Disconnect(&paho.Disconnect{})
+}
