@@ -49,6 +49,7 @@ type device struct {
 	gone  bool       // forgotten by the operator: nothing more is stored; guarded by mu
 	fetch fetches    // live reads in flight
 
+	compared atomic.Bool  // no value has changed since the tables were compared with the CPE's counts
 	unsaved  atomic.Bool  // a batch failed: the next one has to carry everything
 	pins     atomic.Int32 // users; a pinned device stays in memory
 	lastUsed atomic.Int64 // unix nanoseconds
@@ -66,6 +67,7 @@ type devices struct {
 	now       func() time.Time
 	shards    [64]deviceShard
 	seed      maphash.Seed
+	endpoints sync.Map // usp.EndpointID → cwmp.DeviceKey, of devices in memory
 }
 
 type deviceShard struct {
@@ -153,6 +155,13 @@ func (d *devices) discard(dev *device) {
 	if s.m[dev.key] == dev {
 		delete(s.m, dev.key)
 	}
+	d.forgetEndpoint(dev)
+}
+
+func (d *devices) forgetEndpoint(dev *device) {
+	if s := dev.state.Load(); s != nil {
+		d.endpoints.Delete(s.rec.Endpoint)
+	}
 }
 
 // evict drops devices that nobody has used since the given time. A device whose
@@ -166,6 +175,7 @@ func (d *devices) evict(before time.Time) (dropped int) {
 		for key, dev := range s.m {
 			if dev.pins.Load() == 0 && !dev.unsaved.Load() && dev.lastUsed.Load() < limit {
 				delete(s.m, key)
+				d.forgetEndpoint(dev)
 				dropped++
 			}
 		}
@@ -308,6 +318,9 @@ func (dev *device) apply(c change, batch *store.Batch) *snapshot {
 		c = c.whole(old)
 	}
 	s := c.onto(old)
+	if c.tree != nil {
+		dev.compared.Store(false)
+	}
 	if c.rec != nil {
 		batch.Put(recordKey(dev.key), c.rec.encode())
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
@@ -120,6 +121,9 @@ func (b *Bridge) publish(ctx context.Context, dev *device, plan func(old *snapsh
 	c, events := plan(old)
 	now := c.onto(old)
 	dev.state.Store(now)
+	if c.tree != nil {
+		dev.compared.Store(false)
+	}
 	dev.mu.Unlock()
 
 	err := b.deliver(ctx, dev, events(now))
@@ -149,12 +153,12 @@ func (b *Bridge) informed(old *Record, s *acs.Session, inform *cwmp.Inform) *Rec
 	rec.LastInform = b.now()
 	rec.LastEvents = rec.LastEvents[:0:0]
 	for _, e := range inform.Events {
-		rec.LastEvents = append(rec.LastEvents, e.Code)
+		rec.LastEvents = append(rec.LastEvents, cwmp.EventCode(strings.Clone(string(e.Code))))
 	}
-	rec.ID.Manufacturer = s.DeviceID().Manufacturer
+	rec.ID.Manufacturer = strings.Clone(s.DeviceID().Manufacturer)
 	rec.CWMPVersion = s.Version().String()
 	if root := rootOf(inform.ParameterList); root != "" {
-		rec.Root = root
+		rec.Root = cwmp.Path(strings.Clone(string(root)))
 	}
 	for _, p := range []struct {
 		name string
@@ -167,7 +171,7 @@ func (b *Bridge) informed(old *Record, s *acs.Session, inform *cwmp.Inform) *Rec
 		{"DeviceSummary", &rec.DataModel},
 	} {
 		if v, ok := inform.Parameter(p.name); ok && v.Text != "" {
-			*p.to = v.Text
+			*p.to = strings.Clone(v.Text)
 		}
 	}
 	if inform.HasEvent(cwmp.EventBootstrap) && rec.Template != "" {
@@ -224,7 +228,13 @@ func (c *change) update(s *snapshot, values []cwmp.ParameterValue, now time.Time
 			continue // a row that is not listed yet
 		}
 		before, had := next.Value(p, inst)
-		if !next.Set(p, inst, v.Value.Text, at) {
+		text := v.Value.Text
+		if before.Text == text {
+			text = before.Text // not the envelope's, which would stay in memory with it
+		} else {
+			text = strings.Clone(text)
+		}
+		if !next.Set(p, inst, text, at) {
 			continue
 		}
 		written = true

@@ -42,13 +42,20 @@ func (b *Bridge) Model(ctx context.Context, id usp.EndpointID) (agent.Model, age
 
 // byEndpoint returns the device of an endpoint id, pinned.
 func (b *Bridge) byEndpoint(ctx context.Context, id usp.EndpointID) (*device, error) {
+	if key, known := b.devices.endpoints.Load(id); known {
+		return b.devices.acquire(ctx, key.(cwmp.DeviceKey))
+	}
 	key, err := b.store.Get(ctx, endpointKey(id))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("%s: %w", id, agent.ErrUnknownEndpoint)
 	} else if err != nil {
 		return nil, fmt.Errorf("%s: %w", id, err)
 	}
-	return b.devices.acquire(ctx, cwmp.DeviceKey(key))
+	dev, err := b.devices.acquire(ctx, cwmp.DeviceKey(key))
+	if err == nil {
+		b.devices.endpoints.Store(id, dev.key)
+	}
+	return dev, err
 }
 
 // hold returns the model with its device pinned until release is called.

@@ -54,11 +54,12 @@ func outdated(s *snapshot) (tables []relisted) {
 // the rows that came and went.
 func (b *Bridge) relist(ctx context.Context, cpe acs.Caller, dev *device) error {
 	s := dev.state.Load()
-	if s.tree == nil {
+	if s.tree == nil || dev.compared.Swap(true) {
 		return nil
 	}
 	for _, t := range outdated(s) {
 		if err := b.relistTable(ctx, cpe, dev, t); err != nil {
+			dev.compared.Store(false)
 			return fmt.Errorf("%s: %w", t.path, err)
 		}
 	}

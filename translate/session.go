@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
@@ -99,7 +100,7 @@ func (b *Bridge) rediscover(ctx context.Context, cpe acs.Caller, dev *device) er
 // Controllers are told of rows that came or went since the last one.
 func (b *Bridge) learn(ctx context.Context, dev *device, d *discovery) error {
 	rec := dev.state.Load().rec
-	tpl, err := b.templates.share(ctx, rec, b.templates.set.Presume(d.template(), identityOf(rec)))
+	tpl, err := b.templates.share(ctx, rec, b.templates.presume(d.template(), rec))
 	if err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func (d *discovery) pour(t *tree.Tree, now time.Time) {
 	at := uint32(now.Unix())
 	for _, v := range d.values {
 		if p, inst, ok := locate(t, v.Name); ok {
-			t.Set(p, inst, v.Value.Text, at)
+			t.Set(p, inst, strings.Clone(v.Value.Text), at) // the text is a part of the whole envelope
 		}
 	}
 	for _, name := range d.absent {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/uspbridge/uspbridge/cwmp"
@@ -24,10 +25,38 @@ type templates struct {
 	byID      map[string]*tree.Template
 	byProduct map[product][]string // template ids, newest last
 	programs  map[programKey]*mapping.Program
+	presumed  map[string]*tree.Template // by the template as it was found, and the device's kind
+}
+
+// maxPresumed bounds what is remembered of templates as they were found.
+const maxPresumed = 1024
+
+// presume returns the template with the parameters that rows of its empty tables
+// will have. Devices of one model are mostly found alike.
+func (t *templates) presume(found *tree.Template, r *Record) *tree.Template {
+	key := found.ID() + "\x00" + r.ID.Manufacturer + "\x00" + productOf(r).String()
+	t.mu.RLock()
+	full := t.presumed[key]
+	t.mu.RUnlock()
+	if full != nil {
+		return full
+	}
+	full = t.set.Presume(found, identityOf(r))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.presumed) >= maxPresumed {
+		clear(t.presumed)
+	}
+	t.presumed[key] = full
+	return full
 }
 
 // product is what devices must have in common to share a template.
 type product struct{ oui, class, hardware, software, root string }
+
+func (p product) String() string {
+	return strings.Join([]string{p.oui, p.class, p.hardware, p.software, p.root}, "\x00")
+}
 
 type programKey struct {
 	template string
@@ -40,6 +69,7 @@ func newTemplates(ctx context.Context, st store.Store, set *mapping.Set) (*templ
 		byID:      make(map[string]*tree.Template),
 		byProduct: make(map[product][]string),
 		programs:  make(map[programKey]*mapping.Program),
+		presumed:  make(map[string]*tree.Template),
 	}
 	var failed error
 	err := st.Scan(ctx, store.Query{Kind: store.Template}, func(k store.Key, v []byte) bool {

@@ -60,6 +60,7 @@ func run(ctx context.Context, o options) (err error) {
 		}
 	}
 	began := time.Now()
+	yardstick("before")
 	m := &measurement{options: o}
 	defer func() {
 		if m.fleet != nil {
@@ -68,6 +69,7 @@ func run(ctx context.Context, o options) (err error) {
 		if m.bridge != nil {
 			err = errors.Join(err, m.bridge.stop())
 		}
+		yardstick("after")
 		m.table.print(os.Stdout)
 		fmt.Printf("\n%d devices, %v\n", o.devices, time.Since(began).Round(time.Second))
 	}()
