@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -134,7 +135,7 @@ func malformedXML(t *testing.T, env *testenv.Env) {
 type endless struct {
 	head  io.Reader
 	chunk []byte
-	taken int64
+	taken atomic.Int64
 }
 
 func (e *endless) Read(p []byte) (int, error) {
@@ -146,7 +147,7 @@ func (e *endless) Read(p []byte) (int, error) {
 		e.head = nil
 	}
 	n := copy(p, e.chunk)
-	e.taken += int64(n)
+	e.taken.Add(int64(n))
 	return n, nil
 }
 
@@ -158,8 +159,8 @@ func oversizedInform(t *testing.T, env *testenv.Env) {
 	defer client.CloseIdleConnections()
 	head, _, _ := strings.Cut(inform("BIG"), "</Manufacturer>")
 	body := &endless{head: strings.NewReader(head), chunk: bytes.Repeat([]byte("x"), 32<<10)}
-	if status := post(t, client, env, body); status == http.StatusOK || body.taken > maySend {
-		t.Errorf("an Inform without end was answered %d after %d MiB", status, body.taken>>20)
+	if status := post(t, client, env, body); status == http.StatusOK || body.taken.Load() > maySend {
+		t.Errorf("an Inform without end was answered %d after %d MiB", status, body.taken.Load()>>20)
 	}
 }
 
@@ -187,8 +188,8 @@ func answerWithoutEnd(t *testing.T, env *testenv.Env, serial string) {
 	const entry = "<ParameterInfoStruct><Name>Device.X_A.B</Name><Writable>1</Writable></ParameterInfoStruct>"
 	body := &endless{chunk: bytes.Repeat([]byte(entry), 32), head: strings.NewReader(
 		`<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/" xmlns:cwmp="urn:dslforum-org:cwmp-1-2"><soap:Body><cwmp:GetParameterNamesResponse><ParameterList>`)}
-	if status := post(t, client, env, body); status == http.StatusOK || body.taken > maySend {
-		t.Errorf("an answer without end was answered %d after %d MiB", status, body.taken>>20)
+	if status := post(t, client, env, body); status == http.StatusOK || body.taken.Load() > maySend {
+		t.Errorf("an answer without end was answered %d after %d MiB", status, body.taken.Load()>>20)
 	}
 }
 
