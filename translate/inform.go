@@ -132,7 +132,9 @@ func (b *Bridge) publish(ctx context.Context, dev *device, plan func(old *snapsh
 	defer dev.mu.Unlock()
 	written := change{rec: dev.state.Load().rec}
 	if err != nil { // as if it had not been said, so that it is new when it is said again
-		written.rec, written.tree, written.numbers = old.rec, old.tree, old.numbers
+		written.rec = written.rec.clone() // what others have changed meanwhile stays
+		written.rec.Software, written.rec.Reboot = old.rec.Software, old.rec.Reboot
+		written.tree, written.numbers = old.tree, old.numbers
 	} else {
 		if c.tree != nil {
 			written.tree = dev.state.Load().tree
