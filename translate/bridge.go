@@ -21,6 +21,7 @@ import (
 // Config is what a Bridge needs. Fields without a default are required.
 type Config struct {
 	Store    store.Store
+	Sealer   store.Sealer // of the secrets in device records
 	Mappings *mapping.Set
 	Endpoint EndpointTemplate // zero: DefaultEndpointTemplate
 
@@ -81,8 +82,8 @@ var (
 
 // New returns a Bridge over an open store. Attach must be called before it is used.
 func New(ctx context.Context, cfg Config) (*Bridge, error) {
-	if cfg.Store == nil || cfg.Mappings == nil || cfg.ConnectionRequest.Client == nil {
-		return nil, errors.New("translate: Store, Mappings and ConnectionRequest.Client are required")
+	if cfg.Store == nil || cfg.Sealer == nil || cfg.Mappings == nil || cfg.ConnectionRequest.Client == nil {
+		return nil, errors.New("translate: Store, Sealer, Mappings and ConnectionRequest.Client are required")
 	}
 	if cfg.Endpoint == (EndpointTemplate{}) {
 		cfg.Endpoint = EndpointTemplate{DefaultEndpointTemplate}
@@ -108,7 +109,7 @@ func New(ctx context.Context, cfg Config) (*Bridge, error) {
 	}
 	b := &Bridge{
 		cfg: cfg, log: cfg.Log, now: cfg.Now, store: cfg.Store, templates: t,
-		devices: newDevices(cfg.Store, t, cfg.Log, cfg.Now),
+		devices: newDevices(cfg.Store, cfg.Sealer, t, cfg.Log, cfg.Now),
 	}
 	b.metrics = newMetrics(cfg.Registerer, b.devices)
 	return b, nil

@@ -62,6 +62,7 @@ type device struct {
 // and dropped when idle. It is sharded so that no two CPE contend without need.
 type devices struct {
 	store     store.Store
+	sealer    store.Sealer
 	templates *templates
 	log       *slog.Logger
 	now       func() time.Time
@@ -75,8 +76,8 @@ type deviceShard struct {
 	m  map[cwmp.DeviceKey]*device
 }
 
-func newDevices(st store.Store, t *templates, log *slog.Logger, now func() time.Time) *devices {
-	d := &devices{store: st, templates: t, log: log, now: now, seed: maphash.MakeSeed()}
+func newDevices(st store.Store, sealer store.Sealer, t *templates, log *slog.Logger, now func() time.Time) *devices {
+	d := &devices{store: st, sealer: sealer, templates: t, log: log, now: now, seed: maphash.MakeSeed()}
 	for i := range d.shards {
 		d.shards[i].m = make(map[cwmp.DeviceKey]*device)
 	}
@@ -206,6 +207,9 @@ func (d *devices) read(ctx context.Context, dev *device) error {
 	s := new(snapshot)
 	if s.rec, err = decodeRecord(b); err != nil {
 		return fmt.Errorf("device %s: %w", dev.key, err)
+	}
+	if err := s.rec.checkPassword(d.sealer); err != nil {
+		d.log.Error("a device's connection request password cannot be opened; the CPE is given a new one in its next session", "device", dev.key, "error", err)
 	}
 	if s.rec.Template != "" {
 		if err := d.readTree(ctx, dev.key, s); errors.Is(err, errDamaged) {

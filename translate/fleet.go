@@ -59,7 +59,7 @@ func (b *Bridge) Show(ctx context.Context, id usp.EndpointID) (Detail, error) {
 	defer b.devices.release(dev)
 	s := dev.state.Load()
 	d := Detail{Record: *s.rec}
-	d.Record.Password = ""
+	d.Record.Secret = nil
 	if s.program != nil {
 		d.Mapping = s.program.Mappings()
 		d.Coverage = mapping.Coverage(s.program, s.tree)

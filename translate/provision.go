@@ -59,7 +59,8 @@ func (b *Bridge) credentials(rec *Record) (username, password string, err error)
 		return c.Username, c.Password, nil
 	}
 	if rec.Username != "" {
-		return rec.Username, rec.Password, nil
+		password, err = rec.password(b.cfg.Sealer)
+		return rec.Username, password, err
 	}
 	secret := make([]byte, 18)
 	if _, err := rand.Read(secret); err != nil {
@@ -74,7 +75,8 @@ func (b *Bridge) credentials(rec *Record) (username, password string, err error)
 func (b *Bridge) keepCredentials(ctx context.Context, dev *device, username, password, provisioned string) error {
 	dev.mu.Lock()
 	rec := dev.state.Load().rec.clone()
-	rec.Username, rec.Password, rec.Provisioned = username, password, provisioned
+	rec.setPassword(b.cfg.Sealer, password)
+	rec.Username, rec.Provisioned = username, provisioned
 	var batch store.Batch
 	dev.apply(change{rec: rec}, &batch)
 	durable := b.keep(dev, &batch)

@@ -39,7 +39,8 @@ type Record struct {
 	// Connection requests.
 	ConnectionURL string    `json:"connection_url,omitempty"`
 	Username      string    `json:"cr_username,omitempty"`
-	Password      string    `json:"cr_password,omitempty"`
+	Secret        []byte    `json:"cr_secret,omitempty"`   // the password, sealed for recordKey
+	PlainPassword string    `json:"cr_password,omitempty"` // as records had it before; sealed when read, never written
 	Provisioned   string    `json:"provisioned,omitempty"` // fingerprint of the settings that the CPE has been given
 	WakeError     string    `json:"wake_error,omitempty"`  // why the last connection request failed
 	WakeTime      time.Time `json:"wake_time,omitzero"`

@@ -202,10 +202,14 @@ func (b *Bridge) Wake(ctx context.Context, key cwmp.DeviceKey) error {
 	if rec.ConnectionURL == "" {
 		return fmt.Errorf("%s has told no ConnectionRequestURL: it can be asked only when it informs next", key)
 	}
+	password, err := rec.password(b.cfg.Sealer)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.ConnectionRequest.Timeout)
 	defer cancel()
 	err = b.cfg.ConnectionRequest.Client.Do(ctx, connreq.Request{
-		URL: rec.ConnectionURL, Username: rec.Username, Password: rec.Password,
+		URL: rec.ConnectionURL, Username: rec.Username, Password: password,
 	})
 	b.woken(dev, err)
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, connreq.ErrBusy) {

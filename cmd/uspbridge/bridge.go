@@ -17,6 +17,7 @@ import (
 	"github.com/uspbridge/uspbridge/cwmp/connreq"
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/store/bolt"
+	"github.com/uspbridge/uspbridge/store/seal"
 	"github.com/uspbridge/uspbridge/translate"
 	"github.com/uspbridge/uspbridge/translate/mapping"
 	"github.com/uspbridge/uspbridge/usp"
@@ -29,6 +30,7 @@ type bridge struct {
 	cfg        *Config
 	log        *slog.Logger
 	store      store.Store
+	sealer     store.Sealer
 	mappings   *mapping.Set
 	transports []transport
 	joint      *translate.Bridge
@@ -45,7 +47,7 @@ type bridge struct {
 
 // newBridge builds the parts from the store up. If it fails nothing is left
 // open.
-func newBridge(ctx context.Context, cfg *Config, log *slog.Logger) (b *bridge, err error) {
+func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool) (b *bridge, err error) {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	b = &bridge{cfg: cfg, log: log, connContext: acs.ConnContext}
@@ -63,10 +65,25 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger) (b *bridge, e
 		return nil, fmt.Errorf("%w; choose another file with store.path or data_dir if it is not this bridge's", err)
 	}
 	b.store = st
-	if err := b.wire(ctx, metrics); err != nil {
+	if b.sealer, err = openSealer(ctx, cfg, st, log, renewKey); err == nil {
+		err = b.wire(ctx, metrics)
+	}
+	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	return b, nil
+}
+
+// openSealer returns what the store's secrets are sealed with.
+func openSealer(ctx context.Context, cfg *Config, st store.Store, log *slog.Logger, renew bool) (store.Sealer, error) {
+	box, err := seal.Open(ctx, seal.Config{File: cfg.keyFile(), Store: st, Renew: renew, Log: log})
+	if errors.Is(err, seal.ErrKeyMissing) || errors.Is(err, seal.ErrWrongKey) {
+		return nil, fmt.Errorf("store.key_file: %w; bring the right key back from a backup or from another node; if it is lost, "+
+			"start once with --renew-key: credentials of CPE must then be given again", err)
+	} else if err != nil {
+		return nil, fmt.Errorf("store.key_file: %w", err)
+	}
+	return box, nil
 }
 
 // wire joins the two sides over the store.
@@ -77,7 +94,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 		return fmt.Errorf("usp.endpoint_id: %w", err)
 	}
 	b.joint, err = translate.New(ctx, translate.Config{
-		Store: b.store, Mappings: b.mappings, Endpoint: template,
+		Store: b.store, Sealer: b.sealer, Mappings: b.mappings, Endpoint: template,
 		InformInterval: time.Duration(cfg.CWMP.InformInterval), Deadline: time.Duration(cfg.CWMP.Deadline),
 		ConnectionRequest: translate.ConnectionRequest{
 			Client: connreq.New(connreq.Config{}), Timeout: time.Duration(cfg.CWMP.ConnectionRequest.Timeout),

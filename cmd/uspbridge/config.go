@@ -150,6 +150,9 @@ type StoreConfig struct {
 	Driver StoreDriver `mapstructure:"driver"`
 	Path   string      `mapstructure:"path"` // "": uspbridge.db in data_dir
 	DSN    Secret      `mapstructure:"dsn"`
+
+	// KeyFile has the key of the secrets in the store; "": secret.key in data_dir.
+	KeyFile string `mapstructure:"key_file"`
 }
 
 // MappingConfig names a directory of mapping files over the embedded ones.
@@ -195,6 +198,14 @@ func (c *Config) storePath() string {
 		return c.Store.Path
 	}
 	return filepath.Join(c.DataDir, "uspbridge.db")
+}
+
+// keyFile is where the key of the store's secrets lies.
+func (c *Config) keyFile() string {
+	if c.Store.KeyFile != "" {
+		return c.Store.KeyFile
+	}
+	return filepath.Join(c.DataDir, "secret.key")
 }
 
 // Secret is a text that is never shown: it prints as <secret>.

@@ -35,6 +35,7 @@ func (a *app) serveCommand() *cobra.Command {
 	}
 	file := cmd.Flags().String("config", a.env(envPrefix+"_CONFIG", ""), "configuration file (YAML)")
 	demo := cmd.Flags().Bool("demo", false, "add a TR-098 and a TR-181 simulated CPE")
+	renewKey := cmd.Flags().Bool("renew-key", false, "start although the key of the store's secrets is lost: they must be given again")
 	if err := configFlags(cmd.Flags()); err != nil {
 		panic(err) // two keys of one name: a mistake in config.go that every test finds
 	}
@@ -51,7 +52,7 @@ func (a *app) serveCommand() *cobra.Command {
 		for _, name := range unknown {
 			log.Warn("environment variable is no configuration key and is left out", "name", name)
 		}
-		return a.serve(cmd.Context(), cfg, log, *demo)
+		return a.serve(cmd.Context(), cfg, log, serveOptions{demo: *demo, renewKey: *renewKey})
 	}
 	return cmd
 }
@@ -64,8 +65,11 @@ func newLogger(w io.Writer, c LogConfig) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
+// serveOptions are the flags of serve that are no configuration keys.
+type serveOptions struct{ demo, renewKey bool }
+
 // serve runs a bridge until ctx ends or a part of it fails.
-func (a *app) serve(ctx context.Context, cfg *Config, log *slog.Logger, demo bool) (err error) {
+func (a *app) serve(ctx context.Context, cfg *Config, log *slog.Logger, o serveOptions) (err error) {
 	dir, err := filepath.Abs(cfg.DataDir)
 	if err != nil {
 		return fmt.Errorf("data_dir: %w", err)
@@ -73,7 +77,7 @@ func (a *app) serve(ctx context.Context, cfg *Config, log *slog.Logger, demo boo
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
-	b, err := newBridge(ctx, cfg, log)
+	b, err := newBridge(ctx, cfg, log, o.renewKey)
 	if err != nil {
 		return err
 	}
@@ -84,7 +88,7 @@ func (a *app) serve(ctx context.Context, cfg *Config, log *slog.Logger, demo boo
 	log.Info("starting", "version", readBuildInfo().Version, "cwmp", b.cwmpListener.Addr().String(),
 		"console", cfg.Console.Listen, "store", cfg.storePath(), "mappings", len(b.mappings.Names()))
 	return b.run(ctx, func(front *group) {
-		if demo {
+		if o.demo {
 			front.start("demo", func(ctx context.Context) error { return a.demo(ctx, b) })
 		}
 	})
