@@ -6,6 +6,23 @@ import "time"
 // RPC returns the element's local name, e.g. "GetParameterValuesResponse".
 type Message interface{ RPC() string }
 
+// Since returns the first version of CWMP whose schema has the message, in both
+// directions. A CPE of an older version is not asked for it: it may not know the
+// RPC by that name. An answer goes out in the version of its request all the same,
+// since whoever sent the request knows it.
+func Since(m Message) Version {
+	switch m.(type) {
+	case *GetAllQueuedTransfers, *GetAllQueuedTransfersResponse,
+		*AutonomousTransferComplete, *AutonomousTransferCompleteResponse:
+		return Version1_1
+	case *ScheduleDownload, *ScheduleDownloadResponse, *CancelTransfer, *CancelTransferResponse,
+		*ChangeDUState, *ChangeDUStateResponse, *DUStateChangeComplete, *DUStateChangeCompleteResponse,
+		*AutonomousDUStateChangeComplete, *AutonomousDUStateChangeCompleteResponse:
+		return Version1_2
+	}
+	return Version1_0
+}
+
 // Inform opens a session (TR-069 A.3.3.1).
 type Inform struct {
 	DeviceID      DeviceID

@@ -95,7 +95,8 @@ const maxSends = 2
 
 // Call implements Caller. It is to be called from the goroutine that the Fleet's
 // method or the job was started in, and only in Serve and in jobs: before that
-// it is the CPE's turn to speak (TR-069 3.7.2.3).
+// it is the CPE's turn to speak (TR-069 3.7.2.3). An RPC that the CPE's version
+// does not have is not sent: it is fault 9000.
 //
 // When ctx ends first, Call returns its error; the RPC stays with the CPE, which
 // may still act on it, and the session's next Call waits for the CPE first.
@@ -105,6 +106,10 @@ func (x *Session) Call(ctx context.Context, req cwmp.Message) (cwmp.Message, err
 	}
 	if !x.serving {
 		return nil, fmt.Errorf("%s: %s called while it is not the ACS's turn", x.key, req.RPC())
+	}
+	if since := cwmp.Since(req); since > x.version {
+		return nil, fmt.Errorf("%s: not sent: %w", x.key, cwmp.Faultf(cwmp.FaultMethodNotSupported,
+			"%s is of CWMP %v, this CPE speaks %v", req.RPC(), since, x.version))
 	}
 	resp, err := x.call(ctx, req)
 	x.server.metrics.rpcs.WithLabelValues(req.RPC(), callOutcome(err)).Inc()

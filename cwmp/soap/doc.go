@@ -14,7 +14,8 @@
 // seen there. DOCTYPE is always refused, so there are no entities to expand.
 //
 // Writing is strict: what Append writes validates against the schema of its
-// version, if the values that it was given do.
+// version, if the values that it was given do. TestSchemas holds each message
+// against testdata/schema, which says what the standard's schemas say.
 //
 // The strings of a message that was read are parts of one copy of the body:
 // who keeps a few values for long clones them, or keeps the whole body alive.

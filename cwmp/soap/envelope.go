@@ -14,7 +14,7 @@ type Envelope struct {
 	Version cwmp.Version
 
 	HoldRequests      bool   // ACS to CPE
-	NoMoreRequests    bool   // deprecated since CWMP 1.1, still written by old CPE
+	NoMoreRequests    bool   // of CWMP 1.0 only, later without meaning
 	SessionTimeout    int    // seconds, 0: not given; CPE to ACS, CWMP 1.3
 	SupportedVersions string // SupportedCWMPVersions, e.g. "1.0,1.1,1.2"; CPE to ACS, CWMP 1.4
 	UseVersion        string // UseCWMPVersion; ACS to CPE, CWMP 1.4

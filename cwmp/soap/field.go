@@ -82,6 +82,12 @@ func required[T any](f field[T]) field[T] {
 	return f
 }
 
+// readOnly is a member that is never written.
+func readOnly[T any](f field[T]) field[T] {
+	f.write = nil
+	return f
+}
+
 // text is a string kept as it is but for the layout of the XML. If it comes
 // twice, the first that is not empty counts (tolerance repeatedText).
 func text[T any, S ~string](name string, at func(*T) *S) field[T] {

@@ -86,6 +86,10 @@ func settle(t *rapid.T, v reflect.Value) {
 		if p.Type == cwmp.TypeString {
 			p.Text = anyText.Draw(t, "value")
 		}
+	case *cwmp.DUStateChangeComplete:
+		for i := range p.Results {
+			p.Results[i].OperationPerformed = "" // of autonomous changes only
+		}
 	case *cwmp.DUOperation:
 		switch p.Kind = rapid.SampledFrom([]string{"Install", "Update", "Uninstall"}).Draw(t, "kind"); p.Kind {
 		case "Install":

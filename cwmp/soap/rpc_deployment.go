@@ -1,6 +1,8 @@
 package soap
 
 import (
+	"strings"
+
 	"github.com/uspbridge/uspbridge/cwmp"
 )
 
@@ -13,6 +15,9 @@ const (
 	operationUpdate    = "Update"
 	operationUninstall = "Uninstall"
 )
+
+// operationSuffix makes the name of an operation's structure of its kind.
+const operationSuffix = "OpStruct"
 
 // The members of a DU operation; those that the schema lets be absent are
 // left out when empty, since an empty UUID is not valid.
@@ -43,11 +48,11 @@ func operations() field[cwmp.ChangeDUState] {
 		name: "Operations",
 		read: func(s *scanner, m *cwmp.ChangeDUState) error {
 			var op cwmp.DUOperation
-			xsiType := s.xsiType
+			local := trimAll(s.xsiType[strings.LastIndexByte(s.xsiType, ':')+1:])
 			if err := operationMembers.read(s, &op); err != nil {
 				return err
 			}
-			op.Kind = operationKind(xsiType, &op)
+			op.Kind = operationKind(strings.TrimSuffix(local, operationSuffix), &op)
 			m.Operations = append(m.Operations, op)
 			return nil
 		},
@@ -60,10 +65,7 @@ func operations() field[cwmp.ChangeDUState] {
 }
 
 func (w *writer) operation(op *cwmp.DUOperation) {
-	kind := op.Kind
-	if kind == "" {
-		kind = operationKind("", op)
-	}
+	kind := operationKind(op.Kind, op)
 	members := installMembers
 	switch kind {
 	case operationUpdate:
@@ -72,25 +74,29 @@ func (w *writer) operation(op *cwmp.DUOperation) {
 		members = uninstallMembers
 	}
 	w.raw(`<Operations xsi:type="cwmp:`)
-	w.raw(kind)
-	w.raw(`OpStruct">`)
+	w.raw(kind + operationSuffix)
+	w.raw(`">`)
 	members.write(w, op)
 	w.end("Operations")
 }
 
-var resultMembers = append(append(fields[cwmp.DUResult]{
-	token("UUID", func(m *cwmp.DUResult) *string { return &m.UUID }),
-	token("DeploymentUnitRef", func(m *cwmp.DUResult) *string { return &m.DeploymentUnitRef }),
-	text("Version", func(m *cwmp.DUResult) *string { return &m.Version }),
-	token("CurrentState", func(m *cwmp.DUResult) *string { return &m.CurrentState }),
-	boolean("Resolved", func(m *cwmp.DUResult) *bool { return &m.Resolved }),
-	token("ExecutionUnitRefList", func(m *cwmp.DUResult) *string { return &m.ExecutionUnitRefList }),
-	dateTime("StartTime", func(m *cwmp.DUResult) *string { return &m.StartTime }),
-	dateTime("CompleteTime", func(m *cwmp.DUResult) *string { return &m.CompleteTime })},
-	faultFields("Fault", func(m *cwmp.DUResult) **cwmp.Fault { return &m.Fault })...),
-	optional(token("OperationPerformed", resultOperation), resultOperation))
+// resultMembers are the members of an operation's result. The CPE says which
+// operation it was if it did it by itself; after a ChangeDUState it must not.
+func resultMembers(operation field[cwmp.DUResult]) fields[cwmp.DUResult] {
+	members := append(fields[cwmp.DUResult]{
+		token("UUID", func(m *cwmp.DUResult) *string { return &m.UUID }),
+		token("DeploymentUnitRef", func(m *cwmp.DUResult) *string { return &m.DeploymentUnitRef }),
+		text("Version", func(m *cwmp.DUResult) *string { return &m.Version }),
+		token("CurrentState", func(m *cwmp.DUResult) *string { return &m.CurrentState }),
+		boolean("Resolved", func(m *cwmp.DUResult) *bool { return &m.Resolved }),
+		token("ExecutionUnitRefList", func(m *cwmp.DUResult) *string { return &m.ExecutionUnitRefList }),
+		dateTime("StartTime", func(m *cwmp.DUResult) *string { return &m.StartTime }),
+		dateTime("CompleteTime", func(m *cwmp.DUResult) *string { return &m.CompleteTime })},
+		faultFields("Fault", func(m *cwmp.DUResult) **cwmp.Fault { return &m.Fault })...)
+	return append(members, operation)
+}
 
-func resultOperation(m *cwmp.DUResult) *string { return &m.OperationPerformed }
+var operationPerformed = token("OperationPerformed", func(m *cwmp.DUResult) *string { return &m.OperationPerformed })
 
 var deploymentRPCs = []codec{
 	rpc[cwmp.ChangeDUState](
@@ -98,11 +104,11 @@ var deploymentRPCs = []codec{
 		text("CommandKey", func(m *cwmp.ChangeDUState) *string { return &m.CommandKey })),
 	rpc[cwmp.ChangeDUStateResponse](),
 	rpc[cwmp.DUStateChangeComplete](
-		repeated("Results", resultMembers, func(m *cwmp.DUStateChangeComplete) *[]cwmp.DUResult { return &m.Results }),
+		repeated("Results", resultMembers(readOnly(operationPerformed)), func(m *cwmp.DUStateChangeComplete) *[]cwmp.DUResult { return &m.Results }),
 		text("CommandKey", func(m *cwmp.DUStateChangeComplete) *string { return &m.CommandKey })),
 	rpc[cwmp.DUStateChangeCompleteResponse](),
 	rpc[cwmp.AutonomousDUStateChangeComplete](
-		repeated("Results", resultMembers, func(m *cwmp.AutonomousDUStateChangeComplete) *[]cwmp.DUResult { return &m.Results })),
+		repeated("Results", resultMembers(operationPerformed), func(m *cwmp.AutonomousDUStateChangeComplete) *[]cwmp.DUResult { return &m.Results })),
 	rpc[cwmp.AutonomousDUStateChangeCompleteResponse](),
 }
 

@@ -215,12 +215,12 @@ func readEventCode(s *scanner, m *cwmp.Inform) error {
 	return err
 }
 
-// operationKind tells Install, Update or Uninstall from xsi:type, or without
-// one from the arguments that only one of them has (TR-069 A.4.1.10).
-func operationKind(xsiType string, op *cwmp.DUOperation) string {
-	local := xsiType[strings.LastIndexByte(xsiType, ':')+1:]
-	if kind, ok := strings.CutSuffix(trimAll(local), "OpStruct"); ok {
-		return kind
+// operationKind tells Install, Update or Uninstall from what was said, or if that
+// is none of them from the arguments that only one of them has (TR-069 A.4.1.10).
+func operationKind(said string, op *cwmp.DUOperation) string {
+	switch said {
+	case operationInstall, operationUpdate, operationUninstall:
+		return said
 	}
 	switch {
 	case op.URL == "" && op.Username == "" && op.Password == "":

@@ -12,6 +12,11 @@ import (
 // does not have are left out. The body must be nil or a pointer to a message of
 // package cwmp; any other type is a defect of the caller, and panics.
 //
+// A message that e.Version does not have (see cwmp.Since) is written in its
+// namespace all the same: that is right for an answer, since the request came in
+// it, and no schema's for a request. Who asks a CPE for something looks first, as
+// acs.Session.Call does.
+//
 // Characters that XML 1.0 cannot have, and bytes that are no UTF-8, are written
 // as U+FFFD.
 func Append(dst []byte, e *Envelope) []byte {
@@ -50,7 +55,7 @@ func (w *writer) header(e *Envelope) {
 	if e.HoldRequests {
 		w.headerElement("HoldRequests", "1", "1")
 	}
-	if e.NoMoreRequests {
+	if e.NoMoreRequests && e.Version == cwmp.Version1_0 {
 		w.headerElement("NoMoreRequests", "0", "1")
 	}
 	// CWMP 1.3 and 1.4 share the namespace of 1.2; older ones have none of these.

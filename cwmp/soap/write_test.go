@@ -23,11 +23,15 @@ func TestAppend(t *testing.T) {
 		{"all headers, CWMP 1.2 on", soap.Envelope{ID: `<1>`, Version: cwmp.Version1_2, HoldRequests: true, NoMoreRequests: true, SessionTimeout: 30,
 			SupportedVersions: "1.0,1.2", UseVersion: "1.2"},
 			`<soapenv:Header><cwmp:ID soapenv:mustUnderstand="1">&lt;1&gt;</cwmp:ID><cwmp:HoldRequests soapenv:mustUnderstand="1">1</cwmp:HoldRequests>` +
-				`<cwmp:NoMoreRequests soapenv:mustUnderstand="0">1</cwmp:NoMoreRequests><cwmp:SessionTimeout soapenv:mustUnderstand="0">30</cwmp:SessionTimeout>` +
+				`<cwmp:SessionTimeout soapenv:mustUnderstand="0">30</cwmp:SessionTimeout>` +
 				`<cwmp:SupportedCWMPVersions soapenv:mustUnderstand="0">1.0,1.2</cwmp:SupportedCWMPVersions>` +
 				`<cwmp:UseCWMPVersion soapenv:mustUnderstand="1">1.2</cwmp:UseCWMPVersion></soapenv:Header><soapenv:Body></soapenv:Body>`},
-		{"newer headers are not for CWMP 1.0", soap.Envelope{Version: cwmp.Version1_0, SessionTimeout: 30, SupportedVersions: "1.0", UseVersion: "1.0"},
-			`<soapenv:Body></soapenv:Body>`},
+		{"newer headers are not for CWMP 1.0", soap.Envelope{Version: cwmp.Version1_0, NoMoreRequests: true, SessionTimeout: 30, SupportedVersions: "1.0", UseVersion: "1.0"},
+			`<soapenv:Header><cwmp:NoMoreRequests soapenv:mustUnderstand="0">1</cwmp:NoMoreRequests></soapenv:Header><soapenv:Body></soapenv:Body>`},
+		{"an answer is in the namespace of its request, also if that does not have it", soap.Envelope{Version: cwmp.Version1_0, Body: &cwmp.AutonomousTransferCompleteResponse{}},
+			`<soapenv:Body><cwmp:AutonomousTransferCompleteResponse></cwmp:AutonomousTransferCompleteResponse></soapenv:Body>`},
+		{"text of a DU operation's kind is never markup", soap.Envelope{Version: cwmp.Version1_2, Body: &cwmp.ChangeDUState{Operations: []cwmp.DUOperation{{Kind: `X"><Y>`, UUID: "i"}}}},
+			`<soapenv:Body><cwmp:ChangeDUState><Operations xsi:type="cwmp:UninstallOpStruct"><UUID>i</UUID></Operations><CommandKey></CommandKey></cwmp:ChangeDUState></soapenv:Body>`},
 		{"values with their types", soap.Envelope{Body: &cwmp.SetParameterValues{ParameterKey: "k", Values: []cwmp.ParameterValue{
 			{Name: "Device.A", Value: cwmp.Value{Type: cwmp.TypeBoolean, Text: "1"}},
 			{Name: "Device.B", Value: cwmp.Value{Type: cwmp.TypeBase64, Text: "QQ=="}},
