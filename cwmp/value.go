@@ -1,6 +1,11 @@
 package cwmp
 
-import "strings"
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Type is the type of a parameter value on the wire (TR-106 3.2).
 type Type uint8
@@ -77,6 +82,53 @@ func ParseType(s string) Type {
 type Value struct {
 	Type Type
 	Text string
+}
+
+// ParseBoolean reads a boolean as CPE write it: 0 and 1, any other number for
+// true, and words in any case. ok is false for what is none of these.
+func ParseBoolean(s string) (v, ok bool) {
+	s = strings.TrimSpace(s)
+	switch strings.ToLower(s) {
+	case "1", "true", "yes", "on", "enabled", "enable", "accept":
+		return true, true
+	case "0", "false", "no", "off", "disabled", "disable", "reject":
+		return false, true
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) { // beyond int64 n is the nearest number
+		return false, false
+	}
+	return n != 0, true
+}
+
+// timeLayouts are the ways in which CPE write date and time; fractions of a
+// second are read with each of them.
+var timeLayouts = [...]string{
+	time.RFC3339,
+	"2006-01-02T15:04:05Z0700",
+	"2006-01-02T15:04:05", // without zone: read as UTC, see ParseTime
+	"2006-01-02 15:04:05",
+	time.UnixDate,
+	time.ANSIC,
+	time.RFC1123,
+	time.RFC1123Z,
+}
+
+// ParseTime reads a dateTime (TR-106 3.2) as CPE write it and returns it in UTC.
+// Without a zone it is the CPE's local time, whose zone is not known: it is read as
+// UTC. ok is false for what is no time, such as the year 0000; the year 1 is TR-106's
+// for a time that is not known, or is relative to the CPE's boot.
+func ParseTime(s string) (t time.Time, ok bool) {
+	s = strings.TrimSpace(s)
+	if strings.HasPrefix(s, "0000-") {
+		return time.Time{}, false
+	}
+	for _, layout := range timeLayouts {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), true
+		}
+	}
+	return time.Time{}, false
 }
 
 // ParameterValue is ParameterValueStruct: one parameter with its value.

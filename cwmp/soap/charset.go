@@ -8,17 +8,22 @@ import (
 	"unicode/utf8"
 )
 
-// decode returns the body as UTF-8. A byte order mark decides, then the XML
-// declaration (its author knows the text better than the HTTP stack does), then
-// the Content-Type; without any of them XML is UTF-8.
-func decode(body []byte, contentType string) string {
+// decode returns the body as UTF-8. A byte order mark decides, or the "<" of UTF-16
+// that begins without one; then the XML declaration (its author knows the text
+// better than the HTTP stack does), then the Content-Type; without any of them XML
+// is UTF-8. It stops when the text is longer than most, which is then refused.
+func decode(body []byte, contentType string, most int) string {
 	switch {
 	case bytes.HasPrefix(body, []byte("\xef\xbb\xbf")): // tolerance byteOrderMark
-		return repairUTF8(body[3:])
+		return repairUTF8(body[3:], most)
 	case bytes.HasPrefix(body, []byte("\xff\xfe")):
-		return decodeUTF16(body[2:], binary.LittleEndian)
+		return decodeUTF16(body[2:], binary.LittleEndian, most)
 	case bytes.HasPrefix(body, []byte("\xfe\xff")):
-		return decodeUTF16(body[2:], binary.BigEndian)
+		return decodeUTF16(body[2:], binary.BigEndian, most)
+	case bytes.HasPrefix(body, []byte("<\x00")):
+		return decodeUTF16(body, binary.LittleEndian, most)
+	case bytes.HasPrefix(body, []byte("\x00<")):
+		return decodeUTF16(body, binary.BigEndian, most)
 	}
 	if isASCII(body) {
 		return string(body)
@@ -28,9 +33,9 @@ func decode(body []byte, contentType string) string {
 		charset = contentTypeCharset(contentType)
 	}
 	if isLatin1(charset) {
-		return decodeLatin1(body)
+		return decodeLatin1(body, most)
 	}
-	return repairUTF8(body)
+	return repairUTF8(body, most)
 }
 
 // isASCII looks at eight bytes at a time: nearly all bodies are, and are long.
@@ -104,36 +109,64 @@ func isLatin1(charset string) bool {
 	return false
 }
 
-func decodeLatin1(body []byte) string {
+// windows1252 has the characters of the bytes from 0x80 to 0x9f. What ISO-8859-1 has
+// there are control characters that no text needs, so that it is read as
+// windows-1252 too, as browsers do. Five bytes are of neither.
+const windows1252 = "€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ"
+
+var latin1 = func() (t [256]rune) {
+	for c := range t {
+		t[c] = rune(c)
+	}
+	at := 0x80
+	for _, r := range windows1252 {
+		t[at] = r
+		at++
+	}
+	return t
+}()
+
+func decodeLatin1(body []byte, most int) string {
 	var b strings.Builder
 	b.Grow(len(body) + len(body)/8)
 	for _, c := range body {
-		b.WriteRune(rune(c))
+		if b.Len() > most {
+			break
+		}
+		b.WriteRune(latin1[c])
 	}
 	return b.String()
 }
 
-func decodeUTF16(body []byte, order binary.ByteOrder) string {
-	units := make([]uint16, len(body)/2)
-	for i := range units {
-		units[i] = order.Uint16(body[2*i:])
+func decodeUTF16(body []byte, order binary.ByteOrder, most int) string {
+	var b strings.Builder
+	b.Grow(len(body) / 2)
+	for len(body) >= 2 && b.Len() <= most {
+		r := rune(order.Uint16(body))
+		body = body[2:]
+		if utf16.IsSurrogate(r) && len(body) >= 2 {
+			if pair := utf16.DecodeRune(r, rune(order.Uint16(body))); pair != utf8.RuneError {
+				r, body = pair, body[2:]
+			}
+		}
+		b.WriteRune(r) // a lone surrogate as U+FFFD
 	}
-	return string(utf16.Decode(units))
+	return b.String()
 }
 
 // repairUTF8 reads each byte that is no UTF-8 as ISO-8859-1, which is what it
 // most often is (tolerance wrongEncoding): so the value can still be told apart
 // from others, where a replacement character would make them equal.
-func repairUTF8(body []byte) string {
+func repairUTF8(body []byte, most int) string {
 	if utf8.Valid(body) {
 		return string(body)
 	}
 	var b strings.Builder
 	b.Grow(len(body) + len(body)/8)
-	for len(body) > 0 {
+	for len(body) > 0 && b.Len() <= most {
 		r, n := utf8.DecodeRune(body)
 		if r == utf8.RuneError && n == 1 {
-			r = rune(body[0])
+			r = latin1[body[0]]
 		}
 		b.WriteRune(r)
 		body = body[n:]

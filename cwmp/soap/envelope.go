@@ -35,9 +35,9 @@ func Read(body []byte, contentType string, lim Limits) (*Envelope, error) {
 	if len(body) > lim.Bytes {
 		return e, tooMuch(lim.Bytes, "Bytes", "the body has %d bytes, %d are allowed", len(body), lim.Bytes)
 	}
-	src := decode(body, contentType)
+	src := decode(body, contentType, lim.Bytes)
 	if len(src) > lim.Bytes {
-		return e, tooMuch(lim.Bytes, "Bytes", "the body has %d bytes as UTF-8, %d are allowed", len(src), lim.Bytes)
+		return e, tooMuch(lim.Bytes, "Bytes", "the body has more than %d bytes as UTF-8", lim.Bytes)
 	}
 	s := newScanner(src, lim)
 	return e, readEnvelope(s, e)
@@ -86,8 +86,13 @@ func readHeader(s *scanner, e *Envelope) error {
 			e.Version = v
 		}
 		switch local {
-		case "ID", "HoldRequests", "NoMoreRequests", "SessionTimeout", "SupportedCWMPVersions", "UseCWMPVersion":
-			text, err := s.text(trimAll)
+		case "ID": // to be echoed exactly
+			e.HasID = true
+			if e.ID, err = s.layoutText(); err != nil {
+				return err
+			}
+		case "HoldRequests", "NoMoreRequests", "SessionTimeout", "SupportedCWMPVersions", "UseCWMPVersion":
+			text, err := s.token()
 			if err != nil {
 				return err
 			}
@@ -102,8 +107,6 @@ func readHeader(s *scanner, e *Envelope) error {
 
 func (e *Envelope) setHeader(local, text string) {
 	switch local {
-	case "ID":
-		e.ID, e.HasID = text, true
 	case "HoldRequests":
 		e.HoldRequests = parseBoolean(text)
 	case "NoMoreRequests":
@@ -138,7 +141,7 @@ func readBody(s *scanner, e *Envelope) error {
 		return s.finish(e, f)
 	}
 	c, known := codecs[local]
-	if !known || !sp.orUndeclared(spaceCWMP) {
+	if !known || sp == spaceOther { // of SOAP's it may be (tolerance defaultNamespace)
 		return &UnknownRPCError{Name: clip(local), Offset: start}
 	}
 	m, err := c.read(s)

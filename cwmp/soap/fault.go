@@ -23,7 +23,7 @@ func faultCode[T any](name string, at func(*T) *cwmp.FaultCode) field[T] {
 	return field[T]{
 		name: name,
 		read: func(s *scanner, m *T) error {
-			v, err := s.text(trimAll)
+			v, err := s.token()
 			*at(m) = parseFaultCode(v)
 			return err
 		},
@@ -61,7 +61,7 @@ func faultFields[T any](name string, at func(*T) **cwmp.Fault) []field[T] {
 		{name: name, read: structure, write: func(w *writer, m *T) { w.faultStruct(name, *at(m)) }},
 		{name: other, read: structure},
 		{name: "FaultCode", read: func(s *scanner, m *T) error {
-			v, err := s.text(trimAll)
+			v, err := s.token()
 			if code := parseFaultCode(v); err == nil && code != 0 {
 				*at(m) = cwmp.NewFault(code)
 			}

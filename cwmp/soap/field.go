@@ -91,19 +91,19 @@ func readOnly[T any](f field[T]) field[T] {
 // text is a string kept as it is but for the layout of the XML. If it comes
 // twice, the first that is not empty counts (tolerance repeatedText).
 func text[T any, S ~string](name string, at func(*T) *S) field[T] {
-	return stringField(name, at, trimLayout)
+	return stringField(name, at, (*scanner).layoutText)
 }
 
 // token is a string without surrounding white space: names, identifiers, types.
 func token[T any, S ~string](name string, at func(*T) *S) field[T] {
-	return stringField(name, at, trimAll)
+	return stringField(name, at, (*scanner).token)
 }
 
-func stringField[T any, S ~string](name string, at func(*T) *S, trim func(string) string) field[T] {
+func stringField[T any, S ~string](name string, at func(*T) *S, content func(*scanner) (string, error)) field[T] {
 	return field[T]{
 		name: name,
 		read: func(s *scanner, m *T) error {
-			v, err := s.text(trim)
+			v, err := content(s)
 			if p := at(m); *p == "" {
 				*p = S(v)
 			}
@@ -153,7 +153,7 @@ func number[T any, N integer](name string, at func(*T) *N) field[T] {
 	return field[T]{
 		name: name,
 		read: func(s *scanner, m *T) error {
-			v, err := s.text(trimAll)
+			v, err := s.token()
 			if err != nil {
 				return err
 			}
@@ -182,7 +182,7 @@ func bounds[N integer]() (low, high int64) {
 func informative[T any](name string, at func(*T) *int) field[T] {
 	f := number(name, at)
 	f.read = func(s *scanner, m *T) error {
-		v, err := s.text(trimAll)
+		v, err := s.token()
 		if n, ok := parseInteger(v); ok {
 			*at(m) = int(min(max(n, 0), math.MaxInt32))
 		}
@@ -196,7 +196,7 @@ func boolean[T any](name string, at func(*T) *bool) field[T] {
 	return field[T]{
 		name: name,
 		read: func(s *scanner, m *T) error {
-			v, err := s.text(trimAll)
+			v, err := s.token()
 			*at(m) = parseBoolean(v)
 			return err
 		},
@@ -271,7 +271,7 @@ func texts[T any, S ~string](name, prefix, item string, at func(*T) *[]S) field[
 				if err != nil || !more {
 					return err
 				}
-				v, err := s.text(trimAll)
+				v, err := s.token()
 				if err != nil {
 					return err
 				}
@@ -320,11 +320,11 @@ func value[T any](name string, at func(*T) *cwmp.Value) field[T] {
 			if s.xsiType != "" {
 				typ = cwmp.ParseType(s.xsiType)
 			}
-			trim := trimLayout
+			content := (*scanner).layoutText
 			if typ > cwmp.TypeString {
-				trim = trimAll
+				content = (*scanner).token
 			}
-			v, err := s.text(trim)
+			v, err := content(s)
 			if p := at(m); p.Text == "" {
 				*p = cwmp.Value{Type: typ, Text: v}
 			}

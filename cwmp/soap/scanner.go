@@ -83,6 +83,17 @@ func (s *scanner) skip() error {
 	return nil
 }
 
+// layoutText returns the text of the current element, but for the layout of the
+// XML, and leaves it.
+func (s *scanner) layoutText() (string, error) { return s.text(trimLayout) }
+
+// token returns the text of the current element without surrounding white space,
+// in whatever way that was given, and leaves it.
+func (s *scanner) token() (string, error) {
+	v, err := s.text(trimAll)
+	return trimAll(v), err
+}
+
 // text returns the text of the current element and leaves it. Child elements
 // are passed over: a leaf has none.
 func (s *scanner) text(trim func(string) string) (string, error) {

@@ -16,32 +16,49 @@ import (
 //	arrayType         size wrong, padded, absent: never looked at (attributes)
 //	namespaceKind     prefixes mean nothing, SOAP namespaces misspelt (spaceOf)
 //	undeclaredPrefix  Envelope, RPC or xsi without declaration (orUndeclared, isTypeAttribute)
+//	defaultNamespace  RPC in the namespace of SOAP, by a default xmlns (readBody)
 //	qualifiedArgument cwmp:DeviceId, xmlns on DeviceId: arguments go by local name (fields.read)
 //	extraElement      unknown elements anywhere are passed over (fields.read)
+//	extraAttribute    xsi:type and others where there are none (attributes)
 //	anyOrder          arguments in any order (fields.read)
+//	noArgument        arguments and lists that are absent are empty (fields.read)
 //	itemName          array items of any element name (array)
 //	noHeader          no Header, no cwmp:ID, or an empty one (readEnvelope)
 //	noDeclaration     no XML declaration, or blanks before it (scanner.child)
-//	byteOrderMark     UTF-8 and UTF-16 marks (decode)
+//	instruction       comments and processing instructions anywhere (markup)
+//	byteOrderMark     UTF-8 and UTF-16 marks, and UTF-16 without one (decode)
 //	singleQuotes      attributes quoted either way (scanner.attribute)
-//	latin1            ISO-8859-1, declared in XML or in the Content-Type (decode)
-//	wrongEncoding     bytes that are no UTF-8 (repairUTF8)
+//	contentType       any Content-Type: only its charset matters (decode)
+//	latin1            ISO-8859-1 and windows-1252, declared in XML or in the Content-Type (decode)
+//	wrongEncoding     bytes that are no UTF-8, encodings that are not known (repairUTF8)
 //	bareAmpersand     "&" that begins no reference (unescape)
 //	controlCharacter  0x02 and the like in text are kept as they are (scanner.text)
 //	layout            line breaks and indentation around text (trimLayout)
 //	repeatedText      Name or Value twice in one struct (text)
-//	noValue           no Value or no xsi:type: an empty value, TypeUnknown (value)
+//	noValue           no Value, nil, or no xsi:type: an empty value, TypeUnknown (value)
+//	xsiType           types without prefix, with a length, misspelt (cwmp.ParseType)
+//	mistypedValue     text that is none of its type is kept as it is (value)
 //	noName            list entries without a Name are dropped (named)
+//	oddName           a Name without its path is kept as it is (token)
+//	identity          OUI of any form, empty serial number are kept as they are (token)
 //	eventStruct       several EventCodes in one struct, none, or no struct (readEvents)
+//	eventCode         vendor's codes, other case, any order are kept as they are (readEvents)
 //	number            "00", "+1", missing, beyond the type (parseInteger)
-//	boolean           "TRUE", "2" (parseBoolean)
+//	boolean           "TRUE", "2" (cwmp.ParseBoolean)
+//	status            a fault code as the Status of a success is kept (number)
 //	faultAnywhere     FaultStruct or its parts in any place, or absent (faultFields)
 //	faultDetail       SOAP fault without detail, or with CWMP's part elsewhere (readFault)
+//	faultCode         codes that are none of CWMP's (parseFaultCode)
 //	operationKind     DU operation without xsi:type (operationKind)
 //	cutTail           end tags after the RPC missing, junk after the Envelope (cutTail)
 
 // trimAll takes all surrounding white space off names, numbers, dates.
-func trimAll(s string) string { return strings.Trim(s, " \t\r\n") }
+func trimAll(s string) string {
+	if s == "" || !isBlank(s[0]) && !isBlank(s[len(s)-1]) {
+		return s
+	}
+	return strings.Trim(s, " \t\r\n")
+}
 
 // trimLayout takes off surrounding white space that contains a line break: that
 // is how a printer laid out the XML. Blanks alone stay, since a password or an
@@ -147,11 +164,14 @@ func parseInteger(s string) (n int64, ok bool) {
 
 // parseBoolean reads a boolean in any spelling; what is none is false.
 func parseBoolean(s string) bool {
-	if strings.EqualFold(s, "true") {
+	switch s { // nearly all are written so
+	case "1":
 		return true
+	case "0":
+		return false
 	}
-	n, ok := parseInteger(s)
-	return ok && n != 0
+	v, _ := cwmp.ParseBoolean(s)
+	return v
 }
 
 // readEvents reads the Event list. An EventStruct with two EventCodes is two
@@ -208,7 +228,7 @@ func readEventStruct(s *scanner, m *cwmp.Inform) error {
 }
 
 func readEventCode(s *scanner, m *cwmp.Inform) error {
-	code, err := s.text(trimAll)
+	code, err := s.token()
 	if err == nil && code != "" {
 		m.Events = append(m.Events, cwmp.Event{Code: cwmp.EventCode(code)})
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/usp/dm"
 )
 
@@ -180,11 +181,8 @@ func (c *converter) writeItem(v string) (string, error) {
 }
 
 func isTrue(v string) bool {
-	switch strings.ToLower(strings.TrimSpace(v)) {
-	case "1", "true", "yes", "enabled", "on":
-		return true
-	}
-	return false
+	b, _ := cwmp.ParseBoolean(v) // what is none is false
+	return b
 }
 
 // canonical writes a CPE's value as USP has its type (TR-106 3.2): CPE spell
@@ -204,24 +202,12 @@ func canonical(v string, typ dm.Type) string {
 // unknownTime is TR-106's "the time is not known".
 const unknownTime = "0001-01-01T00:00:00Z"
 
-// dateTime reads the spellings of date and time that CPE have and writes
-// ISO 8601. A local time without zone keeps none; what cannot be read is
-// unknown.
+// dateTime writes a CPE's date and time in ISO 8601. What cannot be read is
+// unknown, and so is what is only relative to the CPE's boot.
 func dateTime(v string) string {
-	v = strings.TrimSpace(v)
-	if v == "" || strings.HasPrefix(v, "0000-") || strings.HasPrefix(v, "0001-") {
+	t, ok := cwmp.ParseTime(v)
+	if !ok || t.Year() <= 1 {
 		return unknownTime
 	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05-0700", "2006-01-02T15:04:05.999999-0700"} {
-		if t, err := time.Parse(layout, v); err == nil {
-			return t.UTC().Format(time.RFC3339Nano)
-		}
-	}
-	if t, err := time.Parse("2006-01-02T15:04:05.999999", v); err == nil {
-		return t.Format("2006-01-02T15:04:05.999999") + "Z"
-	}
-	if t, err := time.Parse(time.UnixDate, v); err == nil {
-		return t.UTC().Format(time.RFC3339)
-	}
-	return unknownTime
+	return t.Format(time.RFC3339Nano)
 }
