@@ -104,3 +104,11 @@ func (b *Bridge) refresh(ctx context.Context, dev *device) error {
 	}
 	return nil
 }
+
+// Detached implements agent.Model: no operation outlives its session yet.
+func (m *model) Detached(uint32) bool { return false }
+
+// Cancel implements agent.Model.
+func (m *model) Cancel(_ context.Context, request uint32) error {
+	return usp.Errorf(usp.ErrCommandFailure, "", "operation %d is not in the device's hands", request)
+}

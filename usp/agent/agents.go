@@ -46,6 +46,14 @@ func (a *agent) cancel(request uint32) bool {
 	return true
 }
 
+// runs reports whether an operation runs in this process.
+func (a *agent) runs(request uint32) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, runs := a.cancels[request]
+	return runs
+}
+
 // beginRequest notes that a request is in work; it returns false if the same one
 // already is (TR-369 R-MSG.4).
 func (a *agent) beginRequest(key string) bool {

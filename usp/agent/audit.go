@@ -2,6 +2,8 @@ package agent
 
 import (
 	"fmt"
+	"net/url"
+	"strings"
 
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/usp"
@@ -64,6 +66,25 @@ func (l *auditLog) target(t *target) {
 		path = t.created.Path()
 	}
 	l.add(path, params, t.err)
+}
+
+// auditArgs returns the input arguments of a command for the audit trail,
+// without what opens doors.
+func auditArgs(args map[string]string) map[string]string {
+	if len(args) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(args))
+	for name, v := range args {
+		last := name[strings.LastIndexByte(name, '.')+1:]
+		if u, err := url.Parse(v); strings.HasSuffix(last, "Password") || strings.HasPrefix(last, "Voucher") {
+			v = masked
+		} else if err == nil && u.User != nil {
+			v = u.Redacted()
+		}
+		out[name] = shorten(v)
+	}
+	return out
 }
 
 // put adds the record to the batch of the change.

@@ -17,6 +17,11 @@ import (
 // stored, in one commit; when Deliver returns nil they are durable. Without
 // subscriptions nothing is written. It fails with ErrUnknownEndpoint, or if the
 // store does.
+//
+// An OperationEnded waits for what a controller changes on the agent at the
+// moment: it must not be delivered by what such a change waits for, as is a
+// session of the device. One whose Request row is gone has been told before and
+// is left out, so it can be delivered again until Deliver returns nil.
 func (h *Host) Deliver(ctx context.Context, id usp.EndpointID, events []Event) error {
 	if len(events) == 0 {
 		return nil
@@ -26,9 +31,12 @@ func (h *Host) Deliver(ctx context.Context, id usp.EndpointID, events []Event) e
 		return err
 	}
 	defer h.agents.release(a)
+	if events, err = h.endOperations(ctx, a, events); err != nil {
+		return err
+	}
 	st := a.state.Load()
 	subs := st.index(h.spec).subscribers
-	if len(subs) == 0 {
+	if len(subs) == 0 || len(events) == 0 {
 		return nil
 	}
 	d, err := h.open(ctx, a)

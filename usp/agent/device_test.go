@@ -22,6 +22,10 @@ type mapModel struct {
 	block    chan struct{} // Operate and Get wait for it, if set
 	result   map[string]string
 	running  chan struct{} // gets one for each Operate that has begun
+	detach   bool          // Operate takes operations over
+	deaf     bool          // a blocked Operate does not end with its context
+	detached map[uint32]bool
+	canceled []uint32
 }
 
 func testSchema(t testing.TB) *dm.Schema {
@@ -56,7 +60,7 @@ func testSchema(t testing.TB) *dm.Schema {
 }
 
 func newMapModel(t testing.TB) *mapModel {
-	m := &mapModel{schema: testSchema(t), values: map[string]string{}, rows: map[string][]uint32{}, refuse: map[string]*usp.Error{}, next: 10, running: make(chan struct{}, 100)}
+	m := &mapModel{schema: testSchema(t), values: map[string]string{}, rows: map[string][]uint32{}, refuse: map[string]*usp.Error{}, next: 10, running: make(chan struct{}, 100), detached: map[uint32]bool{}}
 	m.rows["Device.WiFi.SSID."] = []uint32{1, 2}
 	m.rows["Device.WiFi.Radio."] = []uint32{1, 2}
 	m.rows["Device.WiFi.SSID.1.Client."] = []uint32{1}
@@ -202,6 +206,9 @@ func (m *mapModel) Operate(ctx context.Context, call Call) (map[string]string, e
 	m.mu.Lock()
 	m.operated = append(m.operated, call)
 	block, result, refused := m.block, m.result, m.refuse[call.Command.Node.Name]
+	if m.deaf {
+		ctx = context.WithoutCancel(ctx)
+	}
 	m.mu.Unlock()
 	m.running <- struct{}{}
 	if block != nil {
@@ -214,7 +221,29 @@ func (m *mapModel) Operate(ctx context.Context, call Call) (map[string]string, e
 	if refused != nil {
 		return nil, refused
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.detach {
+		m.detached[call.Request] = true
+		return nil, ErrDetached
+	}
 	return result, nil
+}
+
+func (m *mapModel) Detached(request uint32) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.detached[request]
+}
+
+func (m *mapModel) Cancel(_ context.Context, request uint32) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.refuse["Cancel()"]; e != nil {
+		return e
+	}
+	m.canceled = append(m.canceled, request)
+	return nil
 }
 
 func (m *mapModel) Watch(params []dm.Ref) error {

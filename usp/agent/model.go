@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
@@ -54,7 +55,21 @@ type Model interface {
 	// command it returns when the command has ended, which can be long; the
 	// agent runs it in the background and keeps the Request row. A command
 	// that a reboot of the device completes returns when that has begun.
+	//
+	// An Async command that outlives a session of the device, and a restart of
+	// the bridge, returns ErrDetached once the Model has it durably: from then
+	// on Detached tells of it, and it ends as an event OperationEnded.
 	Operate(ctx context.Context, call Call) (map[string]string, error)
+
+	// Detached reports whether the operation of a Request row is in the Model's
+	// hands: taken over with ErrDetached, and not ended yet or not told yet.
+	// It is asked after a restart; what no Model has is reported as failed.
+	Detached(request uint32) bool
+
+	// Cancel ends a detached operation. It returns nil when that is sure; the
+	// operation then ends as an event OperationEnded with error 7023. An error
+	// means that it goes on.
+	Cancel(ctx context.Context, request uint32) error
 
 	// Watch replaces the set of parameters whose changes somebody wants to be
 	// told about. It is kept, and brought to the device without the caller
@@ -112,23 +127,30 @@ type Call struct {
 	Args       map[string]string
 	Key        string         // command_key
 	Controller usp.EndpointID // who asks
+	Request    uint32         // instance number of the Request row; 0 for a command that is not Async
 }
+
+// ErrDetached is what Operate returns for an operation that goes on by itself.
+var ErrDetached = errors.New("the operation goes on by itself")
 
 // EventKind is what an Event tells.
 type EventKind uint8
 
 // The kinds of events that a device raises.
 const (
-	ValueChanged  EventKind = iota // Ref is the parameter, Value its new value
-	ObjectCreated                  // Ref is the row
-	ObjectDeleted                  // Ref is the row
-	Occurred                       // Ref is the event node (Boot!, …), Args its arguments
+	ValueChanged   EventKind = iota // Ref is the parameter, Value its new value
+	ObjectCreated                   // Ref is the row
+	ObjectDeleted                   // Ref is the row
+	Occurred                        // Ref is the event node (Boot!, …), Args its arguments
+	OperationEnded                  // a detached operation: Request is its row, Args its output arguments, Err why it failed
 )
 
 // Event is something that happened on a device, for those subscribed.
 type Event struct {
-	Kind  EventKind
-	Ref   dm.Ref
-	Value string
-	Args  map[string]string
+	Kind    EventKind
+	Ref     dm.Ref
+	Value   string
+	Args    map[string]string
+	Request uint32
+	Err     error
 }

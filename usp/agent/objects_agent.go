@@ -82,7 +82,10 @@ func agentObjects() []objectDecl {
 			entries("Controller", controllerTable),
 			entries("Subscription", subscriptionTable),
 			entries("Request", requestTable),
-		}, events: []eventDecl{{name: "Periodic!"}}},
+		}, events: []eventDecl{{name: "Periodic!"}, {name: "TransferComplete!", args: []string{
+			"Command", "CommandKey", "Requestor", "TransferType", "Affected", "TransferURL",
+			"StartTime", "CompleteTime", "FaultCode", "FaultString", "CheckSumAlgorithm", "CheckSum",
+		}}}},
 		mtpObject(),
 		{path: mtpTable + "MQTT.", params: []paramDecl{
 			computed("ResponseTopicConfigured", dm.TypeString, func(v *view, inst dm.Instance) string {

@@ -29,13 +29,21 @@ func requestObjects() []objectDecl {
 }
 
 // cancelRequest is Device.LocalAgent.Request.{i}.Cancel(): it tells the running
-// operation to end, which then completes with 7023.
+// operation to end, which then completes with 7023. What runs here ends at
+// once; a detached operation may refuse, and then goes on as it was.
 func cancelRequest(o *operation, call Call) (map[string]string, error) {
 	k := rowKey{o.host.classes.request, call.Command.Inst}
 	if o.agent.state.Load().rows[k] == nil {
 		return nil, usp.Errorf(usp.ErrObjectDoesNotExist, call.Command.Path(), "the request has ended")
 	}
-	if !o.agent.cancel(call.Command.Inst.At(0)) {
+	request, model := call.Command.Inst.At(0), o.s.device.model
+	switch {
+	case o.agent.cancel(request):
+	case model.Detached(request):
+		if err := model.Cancel(o.ctx, request); err != nil {
+			return nil, err
+		}
+	default:
 		return nil, usp.Errorf(usp.ErrCommandFailure, call.Command.Path(), "the operation runs on another node or is ending")
 	}
 	o.tx.write(k, "Status", requestCanceling)

@@ -2,17 +2,18 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
-	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
 	"github.com/uspbridge/uspbridge/usp/usppb"
 )
 
-// operation is one execution of a command of the agent itself.
+// operation is one execution of a command of the agent itself; ctx bounds it.
 type operation struct {
+	ctx   context.Context
 	host  *Host
 	agent *agent
 	tx    *txn
@@ -36,7 +37,7 @@ func (s *session) operate(ctx context.Context, req *usppb.Operate) (*usppb.Respo
 		call := Call{Command: ref, Args: req.GetInputArgs(), Key: req.GetCommandKey(), Controller: s.by.endpoint}
 		if err := s.callable(call); err != nil {
 			res.OperationResp = commandFailure(err)
-			log.add(ref.Path(), nil, err)
+			log.add(ref.Path(), auditArgs(call.Args), err)
 		} else if ref.Node.Async {
 			op, err := s.start(tx, call)
 			if err != nil {
@@ -45,7 +46,7 @@ func (s *session) operate(ctx context.Context, req *usppb.Operate) (*usppb.Respo
 				started = append(started, op)
 				res.OperationResp = &usppb.OperateResp_OperationResult_ReqObjPath{ReqObjPath: dm.Ref{Node: op.request.class.node, Inst: op.request.inst}.Path()}
 			}
-			log.add(ref.Path(), nil, err)
+			log.add(ref.Path(), auditArgs(call.Args), err)
 		} else {
 			out, err := s.runSync(ctx, tx, call)
 			if err != nil {
@@ -53,7 +54,7 @@ func (s *session) operate(ctx context.Context, req *usppb.Operate) (*usppb.Respo
 			} else {
 				res.OperationResp = &usppb.OperateResp_OperationResult_ReqOutputArgs{ReqOutputArgs: &usppb.OperateResp_OperationResult_OutputArgs{OutputArgs: utf8Args(out)}}
 			}
-			log.add(ref.Path(), nil, err)
+			log.add(ref.Path(), auditArgs(call.Args), err)
 		}
 		resp.OperationResults = append(resp.OperationResults, res)
 	}
@@ -108,7 +109,7 @@ func (s *session) runSync(ctx context.Context, tx *txn, call Call) (map[string]s
 	var err error
 	if call.Command.Node.Local {
 		cmd := s.host.spec.commands[call.Command.Node]
-		out, err = cmd.run(&operation{host: s.host, agent: s.agent, tx: tx, s: s}, call)
+		out, err = cmd.run(&operation{ctx: ctx, host: s.host, agent: s.agent, tx: tx, s: s}, call)
 	} else {
 		out, err = s.device.model.Operate(ctx, call)
 	}
@@ -162,7 +163,7 @@ func (s *session) start(tx *txn, call Call) (*running, *usp.Error) {
 	op := &running{call: call, model: s.device.model, started: s.device.now}
 	err := tx.attempt(func(next *state) *usp.Error {
 		n := next.numberFor(class, dm.Instance{})
-		op.request = rowKey{class, dm.Inst(n)}
+		op.request, op.call.Request = rowKey{class, dm.Inst(n)}, n
 		r := class.fresh()
 		for rel, v := range map[string]string{
 			"Alias": fmt.Sprintf("cpe-%d", n), "Originator": string(call.Controller),
@@ -203,6 +204,12 @@ func (op *running) begin(h *Host, a *agent) func() {
 			delete(a.cancels, request)
 			a.mu.Unlock()
 			cancel()
+			if errors.Is(err, ErrDetached) {
+				if canceled {
+					op.cancelDetached(h, a)
+				}
+				return // the Model tells of its end
+			}
 			if err != nil && h.ctx.Err() != nil {
 				return // the bridge stops; the operation is reported as failed when it runs again
 			}
@@ -212,110 +219,4 @@ func (op *running) begin(h *Host, a *agent) func() {
 			op.complete(h, a, out, err)
 		}()
 	}
-}
-
-// complete removes the Request row and tells those subscribed, in one commit.
-func (op *running) complete(h *Host, a *agent, out map[string]string, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.ctx), h.cfg.Deadline)
-	defer cancel()
-	a.write.Lock()
-	defer a.write.Unlock()
-	if e := h.completeRequest(ctx, a, op.request, op.call.Command, op.call.Key, out, err); e != nil {
-		h.log.Error("the end of an operation could not be stored; it will be reported as failed after a restart",
-			"agent", a.id, "command", op.call.Command.Path(), "error", e)
-	}
-}
-
-// completeRequest is complete for any Request row. The caller holds a.write.
-func (h *Host) completeRequest(ctx context.Context, a *agent, request rowKey, command dm.Ref, key string, out map[string]string, err error) error {
-	d, e := h.open(ctx, a)
-	if e != nil {
-		return e
-	}
-	tx := h.begin(a, nil, nil)
-	row := tx.next.rows[request]
-	if row == nil {
-		return nil
-	}
-	originator := tx.next.named(request, "Originator")
-	if e := tx.attempt(func(next *state) *usp.Error { next.remove(request); return nil }); e != nil {
-		return e
-	}
-	full := command.Path()
-	done := &usppb.Notify_OperationComplete{CommandName: command.Node.Name, ObjPath: full[:len(full)-len(command.Node.Name)], CommandKey: key}
-	entry := auditLog{by: usp.EndpointID(originator), what: "OperationComplete"}
-	if err != nil {
-		f := commandError(err)
-		done.OperationResp = &usppb.Notify_OperationComplete_CmdFailure{CmdFailure: &usppb.Notify_OperationComplete_CommandFailure{ErrCode: uint32(f.Code), ErrMsg: f.Msg}}
-		entry.add(full, nil, f)
-	} else {
-		done.OperationResp = &usppb.Notify_OperationComplete_ReqOutputArgs{ReqOutputArgs: &usppb.Notify_OperationComplete_OutputArgs{OutputArgs: utf8Args(out)}}
-		entry.add(full, nil, nil)
-	}
-	notes := h.occurrences(d, a, tx.next, occurrence{kind: operationComplete, ref: command, right: notifyEvent, fill: func(n *usppb.Notify, _ *controller) {
-		n.Notification = &usppb.Notify_OperComplete{OperComplete: done}
-	}})
-	return h.commit(ctx, d, tx, nil, notes, &entry)
-}
-
-// failInterrupted reports the operations that ran when the bridge last stopped
-// as failed: operations do not outlive the agent (TR-369 "Persistence of
-// Asynchronous Operations").
-func (h *Host) failInterrupted(ctx context.Context) error {
-	owners := map[usp.EndpointID]bool{}
-	err := h.cfg.Store.Scan(ctx, store.Query{Kind: store.Request}, func(k store.Key, _ []byte) bool {
-		owners[usp.EndpointID(k.Owner)] = true
-		return true
-	})
-	if err != nil {
-		return fmt.Errorf("interrupted operations cannot be read: %w", err)
-	}
-	for id := range owners {
-		if err := h.failRequests(ctx, id); err != nil {
-			h.log.Error("interrupted operations could not be reported as failed", "agent", id, "error", err)
-		}
-	}
-	return nil
-}
-
-func (h *Host) failRequests(ctx context.Context, id usp.EndpointID) error {
-	a, err := h.agents.acquire(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer h.agents.release(a)
-	d, err := h.open(ctx, a)
-	if err != nil {
-		return err
-	}
-	a.write.Lock()
-	defer a.write.Unlock()
-	st := a.state.Load()
-	for _, n := range st.index(h.spec).tables[rowKey{class: h.classes.request}] {
-		k := rowKey{h.classes.request, dm.Inst(n)}
-		a.mu.Lock()
-		_, runs := a.cancels[n]
-		a.mu.Unlock()
-		if runs {
-			continue
-		}
-		r := resolver{device: d, grants: h.builtin.grants, left: 1}
-		res, e := r.resolve(st.named(k, "Command"))
-		if e != nil || len(res.refs) != 1 {
-			// The row it belonged to is gone; nobody can have subscribed to it.
-			tx := h.begin(a, nil, nil)
-			if e := tx.attempt(func(next *state) *usp.Error { next.remove(k); return nil }); e != nil {
-				return e
-			}
-			if err := h.commit(ctx, d, tx, nil, nil, nil); err != nil {
-				return err
-			}
-			continue
-		}
-		failure := usp.Errorf(usp.ErrCommandFailure, "", "the bridge was restarted while the operation ran; its outcome is not known")
-		if err := h.completeRequest(ctx, a, k, res.refs[0], st.named(k, "CommandKey"), nil, failure); err != nil {
-			return err
-		}
-	}
-	return nil
 }

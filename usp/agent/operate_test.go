@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"errors"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/uspbridge/uspbridge/store"
@@ -131,5 +134,124 @@ func TestOperationsAreBounded(t *testing.T) {
 	operateResults(t, b.ask(primary, operateReq("Device.SelfTest()", "1", true, args)))
 	if res := operateResults(t, b.ask(primary, operateReq("Device.SelfTest()", "2", true, args))); res[0].GetCmdFailure().GetErrCode() != 7005 {
 		t.Errorf("got %v", res)
+	}
+}
+
+// An operation that the Model takes over keeps its Request row, over a restart
+// too, until the Model tells of its end; the end is notified once.
+func TestOperateDetached(t *testing.T) {
+	b := newBench(t)
+	b.subscribe(primary, "done", "OperationComplete", "Device.SelfTest()", kv{"NotifRetry", "true", true})
+	b.model.detach = true
+	args := map[string]string{"Seconds": "1"}
+	row := operateResults(t, b.ask(primary, operateReq("Device.SelfTest()", "k", true, args)))[0].GetReqObjPath()
+	b.settle()
+	if c := b.model.operated[0]; "Device.LocalAgent.Request."+strconv.Itoa(int(c.Request))+"." != row {
+		t.Fatalf("the Model was given Request %d for %s", c.Request, row)
+	}
+	b.restart()
+	b.silence()
+	if v := b.value(row + "Status"); v != "Active" {
+		t.Fatalf("Status is %s after a restart", v)
+	}
+	ended := []Event{{Kind: OperationEnded, Request: b.model.operated[0].Request, Args: map[string]string{"Result": "fine"}}}
+	for range 2 { // the Model has died before it could note that it has told
+		if err := b.host.Deliver(t.Context(), testAgent, ended); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, id := b.notify(primary)
+	if c := n.GetOperComplete(); c.GetCommandKey() != "k" || c.GetReqOutputArgs().GetOutputArgs()["Result"] != "fine" {
+		t.Errorf("got %v", n)
+	}
+	b.acknowledge(primary, id)
+	b.silence()
+	b.restart()
+	b.silence()
+	if v := b.value(row + "Status"); v != "!7026" {
+		t.Errorf("the row is still there: %s", v)
+	}
+}
+
+// The end of a detached operation and what it is told with are durable together
+// or not at all.
+func TestDetachedEndThatCannotBeStored(t *testing.T) {
+	b := newBench(t)
+	b.subscribe(primary, "done", "OperationComplete", "Device.SelfTest()")
+	b.model.detach = true
+	operateResults(t, b.ask(primary, operateReq("Device.SelfTest()", "k", true, map[string]string{"Seconds": "1"})))
+	b.settle()
+	ended := []Event{{Kind: OperationEnded, Request: b.model.operated[0].Request, Err: usp.Errorf(usp.ErrCommandFailure, "", "CWMP fault 9018")}}
+	b.store.fail = errStore
+	if err := b.host.Deliver(t.Context(), testAgent, ended); !errors.Is(err, errStore) {
+		t.Fatalf("Deliver returned %v", err)
+	}
+	b.store.fail = nil
+	b.silence()
+	if err := b.host.Deliver(t.Context(), testAgent, ended); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := b.notify(primary); n.GetOperComplete().GetCmdFailure().GetErrMsg() != "CWMP fault 9018" {
+		t.Errorf("got %v", n)
+	}
+}
+
+// Cancel() of a detached operation goes to the Model, which may refuse.
+func TestCancelDetached(t *testing.T) {
+	b := newBench(t)
+	b.subscribe(primary, "done", "OperationComplete", "Device.")
+	b.model.detach = true
+	row := operateResults(t, b.ask(primary, operateReq("Device.SelfTest()", "k", true, map[string]string{"Seconds": "1"})))[0].GetReqObjPath()
+	b.settle()
+	b.model.refuse["Cancel()"] = usp.Errorf(usp.ErrCommandFailure, "", "CWMP fault 9021")
+	if res := operateResults(t, b.ask(primary, operateReq(row+"Cancel()", "", true, nil))); res[0].GetCmdFailure().GetErrMsg() != "CWMP fault 9021" {
+		t.Errorf("refused Cancel: %v", res)
+	}
+	if v := b.value(row + "Status"); v != "Active" {
+		t.Errorf("Status is %s after a refused Cancel", v)
+	}
+	delete(b.model.refuse, "Cancel()")
+	if res := operateResults(t, b.ask(primary, operateReq(row+"Cancel()", "", true, nil))); res[0].GetCmdFailure() != nil {
+		t.Fatalf("Cancel: %v", res)
+	}
+	b.restart()
+	if v := b.value(row + "Status"); v != "Canceling" || len(b.model.canceled) != 1 {
+		t.Errorf("Status is %s, canceled %v", v, b.model.canceled)
+	}
+	ended := []Event{{Kind: OperationEnded, Request: b.model.canceled[0], Err: usp.Errorf(usp.ErrCommandCanceled, "", "canceled")}}
+	if err := b.host.Deliver(t.Context(), testAgent, ended); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := b.notify(primary); n.GetOperComplete().GetCmdFailure().GetErrCode() != 7023 {
+		t.Errorf("got %v", n)
+	}
+}
+
+// A Cancel() that comes while the Model takes the operation over reaches it.
+func TestCancelWhileDetaching(t *testing.T) {
+	b := newBench(t)
+	b.model.detach, b.model.block, b.model.deaf = true, make(chan struct{}), true
+	row := operateResults(t, b.ask(primary, operateReq("Device.SelfTest()", "k", true, map[string]string{"Seconds": "1"})))[0].GetReqObjPath()
+	<-b.model.running
+	if res := operateResults(t, b.ask(primary, operateReq(row+"Cancel()", "", true, nil))); res[0].GetCmdFailure() != nil {
+		t.Fatalf("Cancel: %v", res)
+	}
+	close(b.model.block)
+	b.settle()
+	if len(b.model.canceled) != 1 || b.model.canceled[0] != b.model.operated[0].Request {
+		t.Errorf("canceled %v", b.model.canceled)
+	}
+}
+
+// Secrets among the arguments of a command are not in the audit trail.
+func TestOperateAuditHidesSecrets(t *testing.T) {
+	got := auditArgs(map[string]string{"URL": "ftp://u:secret@files.example/x", "Password": "secret", "Operation.1.Password": "secret", "Voucher.1.Voucher": "secret", "Seconds": "1"})
+	for name, v := range got {
+		if strings.Contains(v, "secret") {
+			t.Errorf("%s is %q", name, v)
+		}
+	}
+	if got["Seconds"] != "1" {
+		t.Errorf("Seconds is %q", got["Seconds"])
 	}
 }
