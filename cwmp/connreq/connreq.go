@@ -1,11 +1,12 @@
 // Package connreq makes connection requests (TR-069 3.2.2): it asks a CPE that
 // is not in a session to open one, by an authenticated HTTP GET to the URL that
-// the CPE has announced.
+// the CPE has announced. The packages below it are the other ways to a CPE: stun
+// and udp through its NAT, xmpp over a server that the CPE is connected to.
 //
 // It knows HTTP and the moods of CPE; it knows no sessions and no fleet. What
 // stands behind package acs calls it from its Wake, one request per CPE at a
 // time. Its errors are made to be read by the operator who wonders why a device
-// does not answer.
+// does not answer, and are those of all ways.
 package connreq
 
 import (
@@ -28,11 +29,17 @@ type Config struct {
 	// MaxResponse bounds the bytes read of a CPE's answer, headers and body
 	// each. 16 KiB.
 	MaxResponse int64
+	// MaxConcurrent bounds the requests under way at once, and so the sockets
+	// that waking a whole fleet opens. Others wait in the order they came. 256.
+	MaxConcurrent int
 }
 
 // Client makes connection requests. It keeps nothing between them, and no
 // connection open.
-type Client struct{ cfg Config }
+type Client struct {
+	cfg   Config
+	slots chan struct{} // who waits to send is served in order
+}
 
 // New returns a Client.
 func New(cfg Config) *Client {
@@ -42,7 +49,10 @@ func New(cfg Config) *Client {
 	if cfg.MaxResponse <= 0 {
 		cfg.MaxResponse = 16 << 10
 	}
-	return &Client{cfg: cfg}
+	if cfg.MaxConcurrent <= 0 {
+		cfg.MaxConcurrent = 256
+	}
+	return &Client{cfg: cfg, slots: make(chan struct{}, cfg.MaxConcurrent)}
 }
 
 // Request is one connection request.
@@ -57,6 +67,7 @@ type Request struct {
 
 // Do makes the request. nil means that the CPE has accepted it and will open a
 // session; any failure is an *Error, which is also one of this package's Err…
+// The time that the request waits for others is not part of its Timeout.
 func (c *Client) Do(ctx context.Context, r Request) error {
 	target, err := checkURL(r.URL)
 	if err != nil {
@@ -67,6 +78,12 @@ func (c *Client) Do(ctx context.Context, r Request) error {
 	}
 	if r.Backoff <= 0 {
 		r.Backoff = 500 * time.Millisecond
+	}
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	limited, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()

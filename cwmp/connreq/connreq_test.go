@@ -273,6 +273,57 @@ func TestCallerGivesUp(t *testing.T) {
 	}
 }
 
+// TestConcurrency: of many requests only so many are under way; the others wait,
+// in the order they came, and who gives up waiting makes room.
+func TestConcurrency(t *testing.T) {
+	const most = 2
+	var underWay, peak atomic.Int32
+	arrived, release := make(chan string, 8), make(chan struct{})
+	url := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		peak.Store(max(peak.Load(), underWay.Add(1)))
+		arrived <- r.URL.Path
+		<-release
+		underWay.Add(-1)
+	}), new(atomic.Int32))
+	c := connreq.New(connreq.Config{MaxConcurrent: most})
+	done := make(chan error, 8)
+	start := func(ctx context.Context, path string) {
+		go func() { done <- c.Do(ctx, connreq.Request{URL: url + path}) }()
+	}
+	start(t.Context(), "/1")
+	start(t.Context(), "/2")
+	<-arrived
+	<-arrived
+	gone, leave := context.WithCancel(t.Context())
+	start(gone, "/3")
+	leave()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("who gave up waiting got %v", err)
+	}
+	start(t.Context(), "/4")
+	close(release)
+	for range 3 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if path := <-arrived; path != "/4" || peak.Load() > most {
+		t.Errorf("%s came third with %d under way, want /4 and at most %d", path, peak.Load(), most)
+	}
+}
+
+func TestOutcome(t *testing.T) {
+	for err, want := range map[error]string{
+		nil: "accepted", context.Canceled: "given_up",
+		&connreq.Error{Kind: connreq.ErrNAT}:                            "nat",
+		fmt.Errorf("device: %w", &connreq.Error{Kind: connreq.ErrBusy}): "busy",
+	} {
+		if got := connreq.Outcome(err); got != want {
+			t.Errorf("Outcome(%v) = %q, want %q", err, got, want)
+		}
+	}
+}
+
 func TestTLS(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)

@@ -13,21 +13,44 @@ import (
 
 // The kinds of failure; errors.Is tells them apart.
 var (
-	ErrURL         = errors.New("the CPE's ConnectionRequestURL cannot be used")
-	ErrBusy        = errors.New("the CPE is busy or in a session already")
-	ErrCredentials = errors.New("the CPE refuses the connection request's credentials")
-	ErrRefused     = errors.New("the CPE refuses the connection request")
-	ErrUnreachable = errors.New("the CPE cannot be reached")
-	ErrNAT         = errors.New("the CPE's address is private and cannot be reached from here")
-	ErrTimeout     = errors.New("the CPE does not answer")
-	ErrCertificate = errors.New("the CPE's TLS certificate cannot be verified")
-	ErrNoAnswer    = errors.New("the CPE closed the connection without an answer")
+	ErrURL          = errors.New("the CPE's ConnectionRequestURL cannot be used")
+	ErrBusy         = errors.New("the CPE is busy or in a session already")
+	ErrCredentials  = errors.New("the CPE refuses the connection request's credentials")
+	ErrRefused      = errors.New("the CPE refuses the connection request")
+	ErrUnreachable  = errors.New("the CPE cannot be reached")
+	ErrNAT          = errors.New("the CPE's address is private and cannot be reached from here")
+	ErrTimeout      = errors.New("the CPE does not answer")
+	ErrCertificate  = errors.New("the CPE's TLS certificate cannot be verified")
+	ErrNoAnswer     = errors.New("the CPE closed the connection without an answer")
+	ErrSilent       = errors.New("the CPE has not come after a UDP connection request")
+	ErrNotConnected = errors.New("the CPE is not connected by XMPP")
+	ErrOurSide      = errors.New("the connection request could not be sent from here")
 )
+
+// outcomes are the kinds as metrics name them.
+var outcomes = map[error]string{
+	ErrURL: "url", ErrBusy: "busy", ErrCredentials: "credentials", ErrRefused: "refused", ErrUnreachable: "unreachable", ErrNAT: "nat",
+	ErrTimeout: "timeout", ErrCertificate: "certificate", ErrNoAnswer: "no_answer", ErrSilent: "silent",
+	ErrNotConnected: "not_connected", ErrOurSide: "our_side",
+}
+
+// Outcome returns the kind of a failure in one word, for metrics; "accepted" for
+// none and "given_up" for one that is no *Error.
+func Outcome(err error) string {
+	var failed *Error
+	switch {
+	case err == nil:
+		return "accepted"
+	case errors.As(err, &failed):
+		return outcomes[failed.Kind]
+	}
+	return "given_up"
+}
 
 // Error is a failed connection request.
 type Error struct {
 	Kind   error  // one of the Err… values
-	Host   string // address and port asked; "" if the URL had none
+	Host   string // address and port, or Jabber id, asked; "" if there was none
 	Status int    // HTTP status of the CPE, 0 if there was no answer
 	Err    error  // the cause, or nil
 }
@@ -75,6 +98,10 @@ func advice(kind error) string {
 		return "check that it is online and that no firewall is between; it can be reached when it informs next"
 	case ErrNAT:
 		return "it is behind NAT: use STUN or XMPP connection requests, or a shorter PeriodicInformInterval"
+	case ErrNotConnected:
+		return "check its XMPP.Connection and the XMPP server's list of sessions"
+	case ErrSilent:
+		return "it may be offline, or its NAT has closed the binding"
 	case ErrTimeout:
 		return "it may be offline, behind NAT or a firewall; it can be reached when it informs next"
 	}
@@ -100,7 +127,7 @@ func kindOf(ctx context.Context, err error, host string) error {
 		return ErrCertificate
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return ErrUnreachable
-	case (timeout || dialing) && private(host):
+	case (timeout || dialing) && Private(host):
 		return ErrNAT
 	case timeout:
 		return ErrTimeout
@@ -110,9 +137,9 @@ func kindOf(ctx context.Context, err error, host string) error {
 	return ErrNoAnswer
 }
 
-// private reports whether host is an address of private use or of a carrier's
+// Private reports whether host is an address of private use or of a carrier's
 // NAT (RFC 1918, RFC 6598, RFC 4193, link-local).
-func private(host string) bool {
+func Private(host string) bool {
 	a, err := netip.ParseAddr(host)
 	if err != nil {
 		return false // a name
