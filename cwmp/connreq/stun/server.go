@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -15,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/flood"
 )
 
 // Config is what a Server needs. Password and Learn are required.
@@ -47,7 +47,7 @@ const (
 type Server struct {
 	cfg      Config
 	bindings *bindings
-	limiter  limiter
+	limiter  *flood.Limiter
 	learn    chan learnt
 	metrics  *metrics
 	conn     atomic.Pointer[net.UDPConn] // nil while it does not serve
@@ -84,7 +84,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Now = time.Now
 	}
 	s := &Server{cfg: cfg, bindings: newBindings(cfg.MaxBindings, cfg.Expire), learn: make(chan learnt, learnQueue),
-		limiter: limiter{seed: maphash.MakeSeed(), max: uint32(cfg.MaxRate)}}
+		limiter: flood.NewLimiter(cfg.MaxRate)}
 	var err error
 	if s.metrics, err = newMetrics(cfg.Registerer, s.bindings); err != nil {
 		return nil, fmt.Errorf("stun: register metrics: %w", err)
@@ -99,11 +99,11 @@ func (s *Server) Serve(ctx context.Context, conn *net.UDPConn) error {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	var background sync.WaitGroup
-	ctx, cancel := context.WithCancel(ctx)
+	work, cancel := context.WithCancel(ctx)
 	for range learners {
-		background.Go(func() { s.tell(ctx) })
+		background.Go(func() { s.tell(work) })
 	}
-	background.Go(func() { s.sweep(ctx) })
+	background.Go(func() { s.sweep(work) })
 	err := s.read(conn)
 	s.conn.Store(nil)
 	if ctx.Err() != nil {
@@ -145,7 +145,7 @@ func (s *Server) read(conn *net.UDPConn) error {
 // address for none. m is the memory it is read into.
 func (s *Server) answer(out, in []byte, m *Message, from netip.AddrPort) (answer []byte, to netip.AddrPort, outcome string) {
 	now := s.cfg.Now()
-	if !s.limiter.allows(from.Addr(), now) {
+	if !s.limiter.Allows(from.Addr(), now) {
 		return nil, netip.AddrPort{}, "limited"
 	}
 	if err := m.Parse(in); err != nil || m.Type != BindingRequest {
