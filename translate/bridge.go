@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +32,9 @@ type Config struct {
 	Deadline time.Duration
 	// ConnectionRequest is how CPE are woken.
 	ConnectionRequest ConnectionRequest
+
+	// Discoveries is how many parameter trees are read at once (default 32).
+	Discoveries int
 
 	// IdleTime is how long an unused device stays in memory (default 1 min).
 	IdleTime time.Duration
@@ -69,6 +73,7 @@ type Bridge struct {
 	store     store.Store
 	templates *templates
 	devices   *devices
+	throttle  *throttle
 	metrics   *metrics
 
 	acs    ACS
@@ -94,6 +99,9 @@ func New(ctx context.Context, cfg Config) (*Bridge, error) {
 	if cfg.ConnectionRequest.Timeout <= 0 {
 		cfg.ConnectionRequest.Timeout = 10 * time.Second
 	}
+	if cfg.Discoveries <= 0 {
+		cfg.Discoveries = 32
+	}
 	if cfg.IdleTime <= 0 {
 		cfg.IdleTime = time.Minute
 	}
@@ -109,17 +117,22 @@ func New(ctx context.Context, cfg Config) (*Bridge, error) {
 	}
 	b := &Bridge{
 		cfg: cfg, log: cfg.Log, now: cfg.Now, store: cfg.Store, templates: t,
-		devices: newDevices(cfg.Store, cfg.Sealer, t, cfg.Log, cfg.Now),
+		devices:  newDevices(cfg.Store, cfg.Sealer, t, cfg.Log, cfg.Now),
+		throttle: newThrottle(cfg.Discoveries, cfg.Log),
 	}
-	b.metrics = newMetrics(cfg.Registerer, b.devices)
+	b.metrics = newMetrics(cfg.Registerer, b.devices, b.throttle)
 	return b, nil
 }
 
 // Attach connects the Bridge with what stands on its two sides.
 func (b *Bridge) Attach(a ACS, agents Agents) { b.acs, b.agents = a, agents }
 
-// Run drops idle devices from memory until ctx ends.
+// Run drops idle devices from memory, and wakes those whose turn to be
+// discovered has come, until ctx ends.
 func (b *Bridge) Run(ctx context.Context) {
+	var waking sync.WaitGroup
+	defer waking.Wait()
+	waking.Go(func() { b.throttle.run(ctx, b.wakeToDiscover) })
 	tick := time.NewTicker(b.cfg.IdleTime / 4)
 	defer tick.Stop()
 	for {

@@ -9,7 +9,7 @@ type metrics struct {
 	storeFailures prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, d *devices) *metrics {
+func newMetrics(reg prometheus.Registerer, d *devices, t *throttle) *metrics {
 	m := &metrics{
 		discoveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "uspbridge_discoveries_total", Help: "Parameter trees read from CPE, by outcome."}, []string{"outcome"}),
@@ -21,7 +21,11 @@ func newMetrics(reg prometheus.Registerer, d *devices) *metrics {
 	if reg != nil {
 		reg.MustRegister(m.discoveries, m.reads, m.storeFailures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "uspbridge_devices_loaded", Help: "Devices in memory; the others are in the store only.",
-		}, func() float64 { return float64(d.loaded()) }))
+		}, func() float64 { return float64(d.loaded()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "uspbridge_discoveries_running", Help: "Discoveries that count against the limit now.",
+		}, func() float64 { running, _ := t.state(); return float64(running) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "uspbridge_discoveries_waiting", Help: "Devices whose turn to be discovered has not come.",
+		}, func() float64 { _, waiting := t.state(); return float64(waiting) }))
 	}
 	return m
 }

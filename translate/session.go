@@ -70,11 +70,21 @@ func (b *Bridge) discoverIfNeeded(ctx context.Context, cpe acs.Caller, dev *devi
 	if !dev.state.Load().rec.Rediscover {
 		return nil
 	}
-	return b.rediscover(ctx, cpe, dev)
+	err := b.rediscover(ctx, cpe, dev)
+	if errors.Is(err, errMustWait) {
+		return b.putOff(ctx, cpe, dev)
+	}
+	return err
 }
 
-// rediscover reads the whole tree and makes it the device's.
+// rediscover reads the whole tree and makes it the device's. It returns
+// errMustWait if that is not the device's turn.
 func (b *Bridge) rediscover(ctx context.Context, cpe acs.Caller, dev *device) error {
+	release, err := b.throttle.acquire(ctx, dev.key)
+	if err != nil {
+		return err
+	}
+	defer release()
 	rec := dev.state.Load().rec
 	started := b.now()
 	d, err := discover(ctx, cpe, rec.Root, rec.MaxNames)
@@ -213,6 +223,7 @@ func (b *Bridge) Wake(ctx context.Context, key cwmp.DeviceKey) error {
 	})
 	b.woken(dev, err)
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, connreq.ErrBusy) {
+		b.throttle.giveUp(key)
 		// Reads fall back on the cache at once; writes wait for the CPE to come
 		// by itself as long as their deadline allows.
 		dev.fetch.giveUp(fmt.Errorf("%w: %w", acs.ErrNoContact, err))

@@ -100,7 +100,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 			Client: connreq.New(connreq.Config{}), Timeout: time.Duration(cfg.CWMP.ConnectionRequest.Timeout),
 			Username: cfg.CWMP.ConnectionRequest.Username, Password: string(cfg.CWMP.ConnectionRequest.Password),
 		},
-		Log: b.log, Registerer: metrics,
+		Discoveries: int(cfg.CWMP.Limits.Discoveries), Log: b.log, Registerer: metrics,
 	})
 	if err != nil {
 		return err
@@ -116,7 +116,13 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	if err != nil {
 		return err
 	}
-	b.acs, err = acs.New(acs.Config{Fleet: b.joint, Log: b.log, Auth: auth, ContactTimeout: time.Duration(cfg.CWMP.Deadline), Metrics: metrics})
+	server := acs.Config{Fleet: b.joint, Log: b.log, Auth: auth, ContactTimeout: time.Duration(cfg.CWMP.Deadline), Metrics: metrics}
+	limits, err := cfg.CWMP.Limits.fitting()
+	if err != nil {
+		b.log.Warn(err.Error())
+	}
+	limits.apply(&server)
+	b.acs, err = acs.New(server)
 	if err != nil {
 		return err
 	}

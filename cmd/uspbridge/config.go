@@ -41,6 +41,7 @@ type CWMPConfig struct {
 	InformInterval    Duration                `mapstructure:"inform_interval"` // 0 leaves the CPE's own
 	ConnectionRequest ConnectionRequestConfig `mapstructure:"connection_request"`
 	Deadline          Duration                `mapstructure:"deadline"` // of one live operation on a CPE
+	Limits            LimitsConfig            `mapstructure:"limits"`
 	Upstream          UpstreamConfig          `mapstructure:"upstream"`
 }
 
@@ -178,6 +179,7 @@ func defaultConfig() Config {
 			InformInterval:    Duration(15 * time.Minute),
 			ConnectionRequest: ConnectionRequestConfig{Timeout: Duration(10 * time.Second)},
 			Deadline:          Duration(30 * time.Second),
+			Limits:            defaultLimits(),
 		},
 		USP: USPConfig{
 			EndpointID: "ops::{oui}-{product_class}-{serial}",

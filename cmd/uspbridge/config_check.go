@@ -70,6 +70,7 @@ func (l *configLoader) checkCWMP(c CWMPConfig) {
 	if c.Deadline == 0 {
 		l.wrong("cwmp.deadline", "must be more than 0")
 	}
+	l.checkLimits(c.Limits)
 	if c.Upstream.URL != "" {
 		l.wrong("cwmp.upstream.url", "passing devices through to an existing ACS is not built into this version; leave it empty")
 	}

@@ -40,6 +40,8 @@ cwmp:
   inform_interval: 1h30m
   connection_request: {timeout: 5s, username: "u", password: "p"}
   deadline: 12s
+  limits: {sessions: 5, connections: 6, bodies: 1GiB, retry_after: 1s, discoveries: 7, body: 8MiB, inform: 9KiB, body_timeout: 2s,
+           session_timeout: 3s, rpc_timeout: 4s, session_duration: 5s, requests: 10, queue: 11}
   upstream: {url: ""}
 usp:
   endpoint_id: "os::{oui}-{serial}"
@@ -66,6 +68,9 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 		CWMP: CWMPConfig{
 			Listen: "127.0.0.1:8547", Auth: AuthConfig{Mode: "none"}, InformInterval: Duration(90 * time.Minute),
 			ConnectionRequest: ConnectionRequestConfig{Duration(5 * time.Second), "u", "p"}, Deadline: Duration(12 * time.Second),
+			Limits: LimitsConfig{Sessions: 5, Connections: 6, Bodies: 1 << 30, RetryAfter: Duration(time.Second), Discoveries: 7,
+				Body: 8 << 20, Inform: 9 << 10, BodyTimeout: Duration(2 * time.Second), SessionTimeout: Duration(3 * time.Second),
+				RPCTimeout: Duration(4 * time.Second), SessionDuration: Duration(5 * time.Second), Requests: 10, Queue: 11},
 		},
 		USP: USPConfig{
 			EndpointID: "os::{oui}-{serial}",
@@ -196,6 +201,16 @@ func TestConfigRefused(t *testing.T) {
 			want: []string{`bridge.yaml:2: cwmp.deadline: "30" is not a duration; write for example 30s, 15m or 1h30m`}},
 		{name: "negative", yaml: "cwmp: {deadline: -1s}", want: []string{`bridge.yaml:1: cwmp.deadline: "-1s" is negative`}},
 		{name: "zero deadline", yaml: "cwmp: {deadline: 0s}", want: []string{`bridge.yaml:1: cwmp.deadline: must be more than 0`}},
+		{name: "no count", yaml: "cwmp: {limits: {sessions: many}}", want: []string{
+			`bridge.yaml:1: cwmp.limits.sessions: "many" is not a number of things; write for example 1000`}},
+		{name: "no size", yaml: "cwmp: {limits: {body: 16MB}}", want: []string{
+			`bridge.yaml:1: cwmp.limits.body: "16MB" is not a size; write for example 512KiB, 16MiB or 1GiB`}},
+		{name: "no room at all", yaml: "cwmp:\n  limits:\n    discoveries: 0\n", want: []string{
+			`bridge.yaml:3: cwmp.limits.discoveries: must be more than 0`}},
+		{name: "limits that do not go together", yaml: "cwmp:\n  limits:\n    connections: 9999\n    bodies: 8MiB\n    inform: 17MiB\n", want: []string{
+			`bridge.yaml:3: cwmp.limits.connections: 9999 is less than cwmp.limits.sessions, 10000, and each session needs a connection`,
+			`bridge.yaml:4: cwmp.limits.bodies: 8MiB is less than cwmp.limits.body, 16MiB`,
+			`bridge.yaml:5: cwmp.limits.inform: 17MiB is more than cwmp.limits.body, 16MiB`}},
 		{name: "no level", yaml: "log:\n  level: loud\n",
 			want: []string{`bridge.yaml:2: log.level: "loud" is not known; use debug, info, warn, error`}},
 		{name: "list for a value", yaml: "data_dir: [a, b]\n", want: []string{`bridge.yaml:1: data_dir: want one value, not a list or a section`}},
@@ -312,6 +327,28 @@ func TestConfigRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLimitsFitOpenFiles: a process that may open too few files accepts fewer
+// connections, rather than fail when they come.
+func TestLimitsFitOpenFiles(t *testing.T) {
+	tests := []struct {
+		files                 uint64
+		connections, sessions Count
+		warned                bool
+	}{
+		{1 << 20, 15_000, 10_000, false},
+		{15_512, 15_000, 10_000, false},
+		{15_511, 14_999, 10_000, true},
+		{4096, 3584, 3584, true},
+		{256, 128, 128, true},
+	}
+	for _, tt := range tests {
+		got, err := defaultLimits().within(tt.files)
+		if got.Connections != tt.connections || got.Sessions != tt.sessions || (err != nil) != tt.warned {
+			t.Errorf("%d files: %d connections, %d sessions, %v", tt.files, got.Connections, got.Sessions, err)
+		}
 	}
 }
 

@@ -148,17 +148,19 @@ func (b *bridge) run(ctx context.Context, more func(front *group)) error {
 
 // serveCWMP answers CPE until ctx ends.
 func (b *bridge) serveCWMP(ctx context.Context) error {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true) // TR-069 3.4.1; the time bounds of bodies do not hold in HTTP/2
 	srv := &http.Server{
-		Handler: b.acs, ConnContext: b.connContext, TLSConfig: b.cwmpTLS,
+		Handler: b.acs, ConnContext: b.connContext, TLSConfig: b.cwmpTLS, Protocols: &protocols,
 		ReadHeaderTimeout: cwmpHeaderTimeout, IdleTimeout: cwmpIdleTimeout, MaxHeaderBytes: cwmpMaxHeader,
 		ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
 	}
-	ended := make(chan error, 1)
+	ended, listener := make(chan error, 1), b.acs.Limit(b.cwmpListener)
 	go func() {
 		if b.cwmpTLS != nil {
-			ended <- srv.ServeTLS(b.cwmpListener, "", "")
+			ended <- srv.ServeTLS(listener, "", "")
 		} else {
-			ended <- srv.Serve(b.cwmpListener)
+			ended <- srv.Serve(listener)
 		}
 	}()
 	select {

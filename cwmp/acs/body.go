@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -40,20 +39,14 @@ func putBuffer(b *bytes.Buffer) {
 	}
 }
 
-// budget bounds the bytes of all bodies that are in memory at once, so that many
-// CPE with large answers at the same time cannot exhaust it.
-type budget struct {
-	used atomic.Int64
-	max  int64
-}
-
-// spend is what one request has taken out of the budget.
+// spend is what one request has taken of the memory for bodies, which all CPE
+// share, so that many with large answers at the same time cannot exhaust it.
 type spend struct {
-	*budget
+	*bound
 	taken int64
 }
 
-func (s *spend) end() { s.used.Add(-s.taken) }
+func (s *spend) end() { s.give(s.taken) }
 
 // reader counts what is read of r.
 func (s *spend) reader(r io.Reader) io.Reader { return &countedReader{r, s} }
@@ -65,10 +58,10 @@ type countedReader struct {
 
 func (c *countedReader) Read(b []byte) (int, error) {
 	n, err := c.Reader.Read(b)
-	c.taken += int64(n)
-	if c.used.Add(int64(n)) > c.max {
+	if !c.take(int64(n), 0) {
 		return n, &httpError{http.StatusServiceUnavailable, "memory", "too many large messages at once: try again later"}
 	}
+	c.taken += int64(n)
 	return n, err
 }
 

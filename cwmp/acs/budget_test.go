@@ -3,6 +3,7 @@ package acs
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,8 +11,8 @@ import (
 
 // Bodies of all CPE share one budget; what one gives back others can use.
 func TestBodiesShareABudget(t *testing.T) {
-	shared := &budget{max: 100}
-	first, second := &spend{budget: shared}, &spend{budget: shared}
+	shared := &bound{log: logger{slog.New(slog.DiscardHandler)}, limit: 100}
+	first, second := &spend{bound: shared}, &spend{bound: shared}
 	if _, err := io.ReadAll(first.reader(strings.NewReader(strings.Repeat("x", 80)))); err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +25,7 @@ func TestBodiesShareABudget(t *testing.T) {
 	if used := shared.used.Load(); used != 0 {
 		t.Fatalf("%d bytes are still taken when nobody holds any", used)
 	}
-	third := &spend{budget: shared}
+	third := &spend{bound: shared}
 	defer third.end()
 	if _, err := io.ReadAll(third.reader(strings.NewReader(strings.Repeat("z", 80)))); err != nil {
 		t.Fatalf("80 bytes within a budget of 100 that is free again: %v", err)

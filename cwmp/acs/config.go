@@ -32,10 +32,13 @@ type Config struct {
 	// more work waits for the CPE. 30 min.
 	SessionDuration time.Duration
 
-	MaxSessions int           // open at once; beyond it Informs get 503. 10000
-	RetryAfter  time.Duration // told with 503, spread between once and twice that. 30 s
-	QueueDepth  int           // jobs waiting for one CPE; beyond it ErrQueueFull. 64
-	MaxRequests int           // RPCs that a CPE may send in one session besides Inform. 256
+	// MaxSessions is how many may be open at once; beyond it Informs get 503. A
+	// tenth of them is kept for CPE with a RetryCount. 10000
+	MaxSessions    int
+	MaxConnections int           // open at once, see Limit. 15000
+	RetryAfter     time.Duration // told with 503, spread between once and twice that. 30 s
+	QueueDepth     int           // jobs waiting for one CPE; beyond it ErrQueueFull. 64
+	MaxRequests    int           // RPCs that a CPE may send in one session besides Inform. 256
 
 	// ContactTimeout bounds the wait of a Do whose context has no deadline. 30 s.
 	ContactTimeout time.Duration
@@ -76,7 +79,7 @@ func (c Config) complete() (Config, error) {
 		or    int
 	}{
 		{"InformBytes", &c.InformBytes, 1 << 20}, {"BodiesBytes", &c.BodiesBytes, 256 << 20}, {"MaxSessions", &c.MaxSessions, 10000},
-		{"QueueDepth", &c.QueueDepth, 64}, {"MaxRequests", &c.MaxRequests, 256},
+		{"MaxConnections", &c.MaxConnections, 15000}, {"QueueDepth", &c.QueueDepth, 64}, {"MaxRequests", &c.MaxRequests, 256},
 	} {
 		if *n.value < 0 {
 			return c, fmt.Errorf("acs: Config.%s is %d: it must not be negative", n.name, *n.value)

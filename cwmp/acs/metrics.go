@@ -17,9 +17,11 @@ type metrics struct {
 	requests *prometheus.CounterVec // CPE → ACS, by rpc and outcome
 	refused  *prometheus.CounterVec // by reason
 	wakes    *prometheus.CounterVec // by outcome
+
+	jobsRefused prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, open func() float64) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, sessions *bound, others ...*bound) (*metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "uspbridge_cwmp_" + name, Help: help}, labels)
 	}
@@ -32,7 +34,9 @@ func newMetrics(reg prometheus.Registerer, open func() float64) (*metrics, error
 		informs: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "uspbridge_cwmp_informs_total", Help: "Informs that opened a session."}),
 		open: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "uspbridge_cwmp_sessions_open", Help: "CWMP sessions open now."}, open),
+			Name: "uspbridge_cwmp_sessions_open", Help: "CWMP sessions open now."}, func() float64 { return float64(sessions.used.Load()) }),
+		jobsRefused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "uspbridge_cwmp_jobs_refused_total", Help: "Operations refused because too many wait for the same CPE."}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "uspbridge_cwmp_session_seconds", Help: "Duration of CWMP sessions.",
 			Buckets: []float64{.005, .02, .1, .5, 1, 2, 5, 10, 30, 60, 300, 1800}}),
@@ -40,7 +44,11 @@ func newMetrics(reg prometheus.Registerer, open func() float64) (*metrics, error
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.sessions, m.rpcs, m.requests, m.refused, m.wakes, m.informs, m.open, m.seconds} {
+	all := []prometheus.Collector{m.sessions, m.rpcs, m.requests, m.refused, m.wakes, m.informs, m.open, m.seconds, m.jobsRefused}
+	for _, b := range append(others, sessions) {
+		all = append(all, b.collectors()...)
+	}
+	for _, c := range all {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

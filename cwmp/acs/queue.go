@@ -20,6 +20,7 @@ type device struct {
 	wake    *wake     // the connection request in flight
 	wokenAt time.Time // when the CPE accepted the last one
 	wakeErr error     // why the last one failed
+	crowded bool      // the queue was full, and has not emptied by half since
 }
 
 // wake is one connection request in flight.
@@ -131,6 +132,12 @@ func (s *Server) enqueue(key cwmp.DeviceKey, q *queued) error {
 	}
 	d := shard.device(key)
 	if len(d.queue) >= s.cfg.QueueDepth {
+		s.metrics.jobsRefused.Inc()
+		if !d.crowded {
+			d.crowded = true
+			s.log.Warn("limit reached: more operations on this CPE are refused until some have ended",
+				"limit", "cwmp.limits.queue", "value", s.cfg.QueueDepth, "device", string(key))
+		}
 		return fmt.Errorf("%s: %w (%d)", key, ErrQueueFull, len(d.queue))
 	}
 	d.queue = append(d.queue, q)
@@ -153,7 +160,7 @@ func (s *Server) withdraw(key cwmp.DeviceKey, q *queued) (err error, withdrawn b
 	if i < 0 {
 		return nil, false
 	}
-	d.queue = slices.Delete(d.queue, i, i+1)
+	s.dequeue(key, d, i)
 	defer shard.tidy(key, d)
 	d.nudge() // if q was to wake the CPE, the next one is now
 	switch {
@@ -239,6 +246,15 @@ func (s *Server) next(x *Session, last bool) *queued {
 		return nil
 	}
 	q := d.queue[i]
-	d.queue = slices.Delete(d.queue, i, i+1)
+	s.dequeue(x.key, d, i)
 	return q
+}
+
+// dequeue takes the i-th job out of a queue. The lock is held.
+func (s *Server) dequeue(key cwmp.DeviceKey, d *device, i int) {
+	d.queue = slices.Delete(d.queue, i, i+1)
+	if d.crowded && len(d.queue) <= s.cfg.QueueDepth/2 {
+		d.crowded = false
+		s.log.Info("limit no longer reached", "limit", "cwmp.limits.queue", "value", s.cfg.QueueDepth, "device", string(key))
+	}
 }

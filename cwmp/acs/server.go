@@ -23,8 +23,10 @@ type Server struct {
 	devices [shards]deviceShard  // CPE with an open session or waiting jobs
 	byID    [shards]sessionShard // open sessions by cookie
 
-	bodies  budget
-	open    atomic.Int64
+	sessions    *bound
+	bodies      *bound // bytes
+	connections *bound
+
 	running sync.WaitGroup // sessions
 	closing atomic.Bool
 	closed  chan struct{} // closed when closing begins
@@ -49,13 +51,18 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, log: logger{cfg.Log}, seed: maphash.MakeSeed(), closed: make(chan struct{})}
-	s.bodies.max = int64(cfg.BodiesBytes)
+	s.sessions = &bound{log: s.log, name: "sessions", limit: int64(cfg.MaxSessions),
+		effect: "CPE are sent away with 503 and come again; those that do are preferred"}
+	s.bodies = &bound{log: s.log, name: "bodies", limit: int64(cfg.BodiesBytes),
+		effect: "CPE with large messages are sent away with 503 and come again"}
+	s.connections = &bound{log: s.log, name: "connections", limit: int64(cfg.MaxConnections),
+		effect: "new connections of CPE wait until others are closed"}
 	s.base, s.cancel = context.WithCancelCause(context.Background())
 	for i := range s.devices {
 		s.devices[i].devices = map[cwmp.DeviceKey]*device{}
 		s.byID[i].sessions = map[sessionID]*Session{}
 	}
-	s.metrics, err = newMetrics(cfg.Metrics, func() float64 { return float64(s.open.Load()) })
+	s.metrics, err = newMetrics(cfg.Metrics, s.sessions, s.bodies, s.connections)
 	if err != nil {
 		return nil, fmt.Errorf("acs: register metrics: %w", err)
 	}
@@ -63,7 +70,7 @@ func New(cfg Config) (*Server, error) {
 }
 
 // Sessions returns the number of open sessions.
-func (s *Server) Sessions() int { return int(s.open.Load()) }
+func (s *Server) Sessions() int { return int(s.sessions.used.Load()) }
 
 // InSession reports whether the CPE has an open session that still takes jobs.
 func (s *Server) InSession(key cwmp.DeviceKey) bool {
@@ -93,7 +100,7 @@ func (s *Server) Close(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		err = fmt.Errorf("acs: %d sessions broken off at shutdown: %w", s.open.Load(), ctx.Err())
+		err = fmt.Errorf("acs: %d sessions broken off at shutdown: %w", s.Sessions(), ctx.Err())
 	}
 	s.cancel(lost("closed", ErrClosed))
 	<-done
@@ -125,17 +132,25 @@ func (s *Server) session(id sessionID) *Session {
 
 // admit makes the session known by its cookie and as its CPE's session. It
 // returns the CPE's session until then, which is told to end: the newest wins,
-// since the CPE can only be in one and has just opened this one.
+// since the CPE can only be in one and has just opened this one. A CPE that
+// takes over from itself finds a place always.
 func (s *Server) admit(x *Session) (previous *Session, err error) {
 	ids := &s.byID[x.id[0]%shards]
 	shard := s.deviceShard(x.key)
 	shard.Lock()
 	if s.closing.Load() {
 		shard.Unlock()
-		return nil, ErrClosed
+		return nil, closingError()
+	}
+	d := shard.device(x.key)
+	if d.session != nil {
+		s.sessions.force(1)
+	} else if !s.sessions.take(1, s.reserved(x.inform)) {
+		shard.tidy(x.key, d)
+		shard.Unlock()
+		return nil, s.fullError()
 	}
 	s.running.Add(1)
-	d := shard.device(x.key)
 	previous, d.session = d.session, x
 	d.ending, d.wakeErr, d.wokenAt = false, nil, time.Time{} // the connection request is used up
 	if d.wake != nil {
@@ -143,7 +158,6 @@ func (s *Server) admit(x *Session) (previous *Session, err error) {
 		d.wake.cancel()
 	}
 	shard.Unlock()
-	s.open.Add(1)
 
 	ids.Lock()
 	ids.sessions[x.id] = x
@@ -152,6 +166,19 @@ func (s *Server) admit(x *Session) (previous *Session, err error) {
 		previous.cancel(lost("superseded", errors.New("the CPE opened a new session")))
 	}
 	return previous, nil
+}
+
+// reserveShare is the part of all sessions that is kept for CPE that have tried
+// before (RetryCount above 0), most of them because they were sent away: so
+// nobody is sent away for ever by those who come for the first time.
+const reserveShare = 10
+
+// reserved returns how many sessions this Inform must leave free.
+func (s *Server) reserved(inform *cwmp.Inform) int64 {
+	if inform.RetryCount > 0 {
+		return 0
+	}
+	return int64(s.cfg.MaxSessions / reserveShare)
 }
 
 // dismiss forgets a session that has ended.
@@ -171,6 +198,6 @@ func (s *Server) dismiss(x *Session) {
 		shard.tidy(x.key, d)
 	}
 	shard.Unlock()
-	s.open.Add(-1)
+	s.sessions.give(1)
 	s.running.Done()
 }

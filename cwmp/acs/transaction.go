@@ -53,7 +53,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) error {
 	}
 	b := getBuffer()
 	defer putBuffer(b)
-	account := &spend{budget: &s.bodies}
+	account := &spend{bound: s.bodies}
 	defer account.end()
 	if err := readBody(b, w, r, limits.Bytes, s.cfg.BodyTimeout, account); err != nil {
 		var refusal *httpError
@@ -103,12 +103,20 @@ func (s *Server) find(r *http.Request) (x *Session, byCookie bool) {
 // admissible reports whether a new session may be opened now.
 func (s *Server) admissible() error {
 	if s.closing.Load() {
-		return &httpError{http.StatusServiceUnavailable, "closing", "the ACS is shutting down"}
+		return closingError()
 	}
-	if s.open.Load() >= int64(s.cfg.MaxSessions) {
-		return &httpError{http.StatusServiceUnavailable, "sessions", fmt.Sprintf("%d sessions are open: try again later", s.cfg.MaxSessions)}
+	if s.sessions.full() {
+		return s.fullError()
 	}
 	return nil
+}
+
+func closingError() error {
+	return &httpError{http.StatusServiceUnavailable, "closing", "the ACS is shutting down"}
+}
+
+func (s *Server) fullError() error {
+	return &httpError{http.StatusServiceUnavailable, "sessions", "too many sessions are open: try again later"}
 }
 
 func (s *Server) authenticate(r *http.Request) (Identity, error) {
@@ -128,9 +136,6 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, e *exchange, info
 		}
 		// A CPE in a session of its own begins anew, or another one uses the
 		// same connection. Either has to say who it is.
-		if err := s.admissible(); err != nil && old.key != key {
-			return err
-		}
 		var err error
 		if user, err = s.authenticate(r); err != nil {
 			return err
@@ -145,7 +150,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, e *exchange, info
 	previous, err := s.admit(x)
 	if err != nil {
 		x.cancel(err)
-		return &httpError{http.StatusServiceUnavailable, "closing", "the ACS is shutting down"}
+		return err
 	}
 	x.previous = previous
 	if x.conn != nil {
@@ -252,6 +257,10 @@ func (s *Server) write(w http.ResponseWriter, env *soap.Envelope, b *bytes.Buffe
 		return nil // the connection is closed
 	}
 	if env == nil {
+		if s.connections.scarce() {
+			// The session is over: an idle connection would keep others waiting.
+			w.Header().Set("Connection", "close")
+		}
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
@@ -288,7 +297,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	s.metrics.refused.WithLabelValues(refusal.reason).Inc()
 	level := s.log.Warn
-	if refusal.reason == "challenged" {
+	if refusal.reason == "challenged" || refusal.status == http.StatusServiceUnavailable { // told of by the bound
 		level = s.log.Debug
 	}
 	host, _, splitErr := net.SplitHostPort(r.RemoteAddr)
@@ -296,10 +305,19 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		host = r.RemoteAddr
 	}
 	level("request refused", "remote", host, "status", refusal.status, "error", err)
+	if refusal.status != http.StatusUnauthorized {
+		w.Header().Set("Connection", "close") // nothing more is to be said on it for now
+	}
 	if refusal.status == http.StatusServiceUnavailable {
-		seconds := int(s.cfg.RetryAfter/time.Second) + 1
-		// Spread, so that those sent away together do not come back together.
-		w.Header().Set("Retry-After", strconv.Itoa(seconds+rand.IntN(seconds)))
+		w.Header().Set("Retry-After", strconv.Itoa(s.retryAfter()))
 	}
 	http.Error(w, refusal.text, refusal.status)
+}
+
+// retryAfter returns after how many seconds a CPE that is sent away may come
+// again: spread between once and twice Config.RetryAfter, so that those sent
+// away together do not come back together.
+func (s *Server) retryAfter() int {
+	seconds := max(int((s.cfg.RetryAfter+time.Second-1)/time.Second), 1)
+	return seconds + rand.IntN(seconds+1)
 }
