@@ -37,6 +37,8 @@ type scriptedACS struct {
 	cookies   []string       // as seen with each POST
 	remotes   map[string]bool
 	informErr cwmp.FaultCode // answers each Inform
+
+	retryAfter string // header with each of replies
 }
 
 func newACS(t testing.TB) *scriptedACS {
@@ -91,6 +93,7 @@ func (a *scriptedACS) inform(w http.ResponseWriter, in soap.Envelope, m *cwmp.In
 		status := a.replies[0]
 		a.replies = a.replies[1:]
 		if status != 0 {
+			w.Header().Set("Retry-After", a.retryAfter)
 			w.WriteHeader(status)
 			return
 		}

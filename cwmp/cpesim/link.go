@@ -28,6 +28,7 @@ type link struct {
 	password  string
 	tls       *tls.Config
 	timeout   time.Duration
+	now       func() time.Time
 	keepAlive bool
 	cookies   map[string]string // nil: cookies are not returned
 
@@ -53,6 +54,30 @@ type reply struct {
 
 var errStatus = errors.New("unexpected HTTP status")
 
+// busyError is the ACS's 503.
+type busyError struct {
+	retryAfter time.Duration // as it asked, 0 if it did not
+	cause      error
+}
+
+func (e *busyError) Error() string { return e.cause.Error() }
+func (e *busyError) Unwrap() error { return e.cause }
+
+// maxRetryAfter bounds what an ACS can ask for, as the back-off is bounded.
+const maxRetryAfter = 24 * time.Hour
+
+// retryAfter reads the header of that name (RFC 9110 10.2.3): seconds or a date.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return min(max(at.Sub(now), 0), maxRetryAfter)
+	}
+	return 0
+}
+
 // post sends one body and returns the answer, whose status is 200 or 204.
 func (l *link) post(ctx context.Context, body []byte) (reply, error) {
 	for range maxExchanges {
@@ -77,7 +102,11 @@ func (l *link) post(ctx context.Context, body []byte) (reply, error) {
 				return reply{}, err
 			}
 		default:
-			return reply{}, fmt.Errorf("POST to %s: %w %s: %.200q", l.target.Redacted(), errStatus, response.Status, answer)
+			err := fmt.Errorf("POST to %s: %w %s: %.200q", l.target.Redacted(), errStatus, response.Status, answer)
+			if response.StatusCode == http.StatusServiceUnavailable {
+				err = &busyError{retryAfter(response.Header, l.now()), err}
+			}
+			return reply{}, err
 		}
 	}
 	return reply{}, fmt.Errorf("POST to %s: still challenged or redirected after %d requests", l.target.Redacted(), maxExchanges)

@@ -40,6 +40,16 @@ type Profile struct {
 	// DieAt is the name of an RPC at which the CPE loses its connection without
 	// an answer, each time; the RPC is not carried out.
 	DieAt string
+	// DieAfter is the name of an RPC that the CPE carries out and then loses its
+	// connection before the answer, each time: CPE that restart their WAN
+	// interface to apply a setting.
+	DieAfter string
+	// RebootAt is the name of an RPC at which the CPE's power fails, each time;
+	// it comes back with "1 BOOT".
+	RebootAt string
+	// RetryEvery above 0 is when a failed session is tried again, whatever the
+	// back-off and the ACS's Retry-After: TP-Link, every 5 s.
+	RetryEvery time.Duration
 	// RefuseWith maps the name of an RPC to the fault that always answers it.
 	RefuseWith map[string]cwmp.FaultCode
 	// BusyConnectionRequests answers 503 while a session is open, rather than

@@ -31,7 +31,7 @@ type session struct {
 // the ACS answers 8005, "retry request".
 const maxInformAttempts = 3
 
-// errDied is Profile.DieAt.
+// errDied is Profile.DieAt, DieAfter and RebootAt.
 var errDied = errors.New("the CPE lost its connection, as its profile has it")
 
 // newSession takes what there is to report. c.mu is held.
@@ -39,7 +39,7 @@ func newSession(c *CPE) *session {
 	s := &session{c: c, inform: c.inform()}
 	s.report = c.takeReport()
 	s.link = link{username: c.text("ManagementServer.Username"), password: c.text("ManagementServer.Password"),
-		tls: c.fleet.config.TLS, timeout: c.fleet.config.SessionTimeout, keepAlive: !c.profile.CloseAfterEachResponse}
+		tls: c.fleet.config.TLS, timeout: c.fleet.config.SessionTimeout, now: c.now, keepAlive: !c.profile.CloseAfterEachResponse}
 	if !c.profile.NoCookie {
 		s.link.cookies = map[string]string{}
 	}
@@ -161,7 +161,11 @@ func (s *session) answer(ctx context.Context, sent, in *soap.Envelope) (*soap.En
 		return nil, fmt.Errorf("the ACS broke the session off: %w", fault)
 	}
 	rpc := in.Body.RPC()
-	if rpc == s.c.profile.DieAt {
+	switch rpc {
+	case s.c.profile.DieAt:
+		return nil, errDied
+	case s.c.profile.RebootAt:
+		s.c.Reboot()
 		return nil, errDied
 	}
 	if s.c.profile.SlowResponse > 0 {
@@ -170,6 +174,9 @@ func (s *session) answer(ctx context.Context, sent, in *soap.Envelope) (*soap.En
 		}
 	}
 	response := s.perform(in.Body)
+	if rpc == s.c.profile.DieAfter {
+		return nil, errDied
+	}
 	return &soap.Envelope{ID: in.ID, HasID: in.HasID, Version: s.c.factory.Version, Body: response}, nil
 }
 

@@ -119,6 +119,41 @@ func TestFailedSessionsAreRetried(t *testing.T) {
 	}
 }
 
+// A CPE that is sent away with 503 waits as long as it is told, and no less than
+// its own back-off (TR-069 3.2.1.1, table 3; RFC 9110 10.2.3).
+func TestRetryAfter(t *testing.T) {
+	tests := []struct {
+		name, header string
+		profile      *Profile
+		from, to     time.Duration
+	}{
+		{"longer than the back-off", "60", nil, time.Minute, time.Minute},
+		{"shorter than the back-off", "1", nil, 5 * time.Second, 10 * time.Second},
+		{"a date", "Sun, 01 Mar 2026 12:02:00 GMT", nil, 2 * time.Minute, 2 * time.Minute},
+		{"a date that is over", "Sun, 01 Mar 2020 12:02:00 GMT", nil, 5 * time.Second, 10 * time.Second},
+		{"beyond reason", "4000000000", nil, maxRetryAfter, maxRetryAfter},
+		{"not a time", "soon", nil, 5 * time.Second, 10 * time.Second},
+		{"a CPE that does not look at it", "60", &Profile{RetryEvery: 5 * time.Second}, 5 * time.Second, 5 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t, Config{PeriodicInform: 1000 * time.Hour, Profile: tt.profile})
+			b.acs.set(func() { b.acs.replies, b.acs.retryAfter = []int{http.StatusServiceUnavailable}, tt.header })
+			if err := b.cpe.Inform(); !errors.Is(err, errStatus) {
+				t.Fatalf("the session ended with %v, want a refusal", err)
+			}
+			b.settle(t)
+			if d := b.cpe.notBefore.Sub(b.clock.Now()); d < tt.from || d > tt.to {
+				t.Errorf("comes again in %v, want %v to %v", d, tt.from, tt.to)
+			}
+			b.clock.advance(tt.to)
+			if m := b.acs.next(t); m.RetryCount != 1 {
+				t.Errorf("RetryCount %d, want 1", m.RetryCount)
+			}
+		})
+	}
+}
+
 func TestACSFaults(t *testing.T) {
 	tests := []struct {
 		code  cwmp.FaultCode
@@ -432,16 +467,35 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-func TestDieAt(t *testing.T) {
-	b := newBench(t, Config{Profile: &Profile{DieAt: "SetParameterValues"}})
-	b.acs.set(func() {
-		b.acs.queue = []cwmp.Message{&cwmp.SetParameterValues{Values: []cwmp.ParameterValue{value(ssid, cwmp.TypeString, "x")}}}
-	})
-	if err := b.cpe.Inform(); !errors.Is(err, errDied) {
-		t.Errorf("the session ended with %v", err)
+func TestBreakPoints(t *testing.T) {
+	const spv = "SetParameterValues"
+	tests := []struct {
+		name    string
+		profile Profile
+		ssid    string           // on the CPE afterwards
+		again   []cwmp.EventCode // of the next session
+	}{
+		{"before it acts", Profile{DieAt: spv}, "Example-2G", nil},
+		{"after it has acted", Profile{DieAfter: spv}, "x", nil},
+		{"power failure", Profile{RebootAt: spv}, "Example-2G", []cwmp.EventCode{cwmp.EventBoot}},
 	}
-	if got, _ := b.cpe.Get(ssid); got != "Example-2G" {
-		t.Errorf("the RPC was carried out: %q", got)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t, Config{Profile: &tt.profile})
+			b.acs.set(func() {
+				b.acs.queue = []cwmp.Message{&cwmp.SetParameterValues{Values: []cwmp.ParameterValue{value(ssid, cwmp.TypeString, "x")}}}
+			})
+			if err := b.cpe.Inform(); !errors.Is(err, errDied) {
+				t.Errorf("the session ended with %v", err)
+			}
+			if got, _ := b.cpe.Get(ssid); got != tt.ssid {
+				t.Errorf("the SSID is %q, want %q", got, tt.ssid)
+			}
+			b.acs.next(t)
+			b.settle(t)
+			b.clock.advance(time.Minute) // the boot's time; the retry is earlier
+			wantEvents(t, b.acs.next(t), tt.again...)
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package cpesim
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -72,7 +73,7 @@ func (c *CPE) hold(ctx context.Context) {
 	case err != nil:
 		c.urgent = true
 		c.retries++
-		c.notBefore = c.now().Add(c.backOff(c.retries))
+		c.notBefore = c.now().Add(c.retryWait(err))
 		c.log().Debug("session failed", "error", err, "retries", c.retries, "again", c.notBefore)
 	default:
 		c.retries, c.notBefore = 0, time.Time{}
@@ -93,6 +94,19 @@ func (c *CPE) hold(ctx context.Context) {
 	for _, done := range waiters {
 		done <- err
 	}
+}
+
+// retryWait is how long to wait after a failed session: the back-off, and no less
+// than an ACS has asked for that answered 503.
+func (c *CPE) retryWait(err error) time.Duration {
+	if c.profile.RetryEvery > 0 {
+		return c.profile.RetryEvery
+	}
+	wait := c.backOff(c.retries)
+	if busy := (*busyError)(nil); errors.As(err, &busy) {
+		wait = max(wait, busy.retryAfter)
+	}
+	return wait
 }
 
 // backOff is how long to wait before the n-th retry of a session: a random time
