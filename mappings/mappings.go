@@ -4,9 +4,10 @@ package mappings
 
 import "embed"
 
-// Files are the mapping files, one folder for each root data model.
+// Files are the mapping files, one folder for each root data model, and the
+// device profiles.
 //
-//go:embed tr098/*.yaml tr181/*.yaml
+//go:embed tr098/*.yaml tr181/*.yaml profiles/*.yaml
 var Files embed.FS
 
 // Device2 is the table of Device:2.19 for USP and its services, gzipped, made

@@ -12,7 +12,11 @@ import (
 // rule makes the converter of one parameter as a mapping file has it.
 func ruleOf(t *testing.T, parameter, text string) *param {
 	t.Helper()
-	f, err := parseFile("f.yaml", []byte("mapping: m\nroot: A.\nobjects:\n  - target: Device.X_TEST.\n    source: ''\n    params:\n      "+parameter+": "+text+"\n"), testStandard(t))
+	doc, err := parseYAML("f.yaml", []byte("mapping: m\nroot: A.\nobjects:\n  - target: Device.X_TEST.\n    source: ''\n    params:\n      "+parameter+": "+text+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := readMapping("f.yaml", doc, testStandard(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -111,8 +111,8 @@ func (r *reading) fail(n *yaml.Node, format string, args ...any) {
 
 func (r *reading) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", r.name, n.Line) }
 
-// loadFile reads one mapping file. All problems are told at once.
-func loadFile(fsys fs.FS, name string, std *standard) (*file, error) {
+// readYAML reads a file that may be a mapping or a profile.
+func readYAML(fsys fs.FS, name string) (*yaml.Node, error) {
 	info, err := fs.Stat(fsys, name)
 	if err != nil {
 		return nil, err
@@ -124,18 +124,23 @@ func loadFile(fsys fs.FS, name string, std *standard) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseFile(name, b, std)
+	return parseYAML(name, b)
 }
 
-func parseFile(name string, b []byte, std *standard) (*file, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(b, &doc); err != nil {
+func parseYAML(name string, b []byte) (*yaml.Node, error) {
+	doc := new(yaml.Node)
+	if err := yaml.Unmarshal(b, doc); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	r := &reading{name: name, standard: std}
 	if len(doc.Content) != 1 {
-		return nil, fmt.Errorf("%s: the file is empty; a mapping file begins with `mapping: NAME`", name)
+		return nil, fmt.Errorf("%s: the file is empty; a mapping file begins with `mapping: NAME`, a profile with `profile: NAME`", name)
 	}
+	return doc, nil
+}
+
+// readMapping reads one mapping file. All problems are told at once.
+func readMapping(name string, doc *yaml.Node, std *standard) (*file, error) {
+	r := &reading{name: name, standard: std}
 	f := r.file(doc.Content[0])
 	if f != nil && f.mapping == "" {
 		r.fail(doc.Content[0], "mapping: a name is missing")
@@ -156,7 +161,7 @@ func (r *reading) fields(n *yaml.Node, known map[string]func(*yaml.Node)) {
 		read, ok := known[key.Value]
 		switch {
 		case !ok:
-			r.fail(key, "unknown key %q; known here are %s", key.Value, keysOf(known))
+			r.fail(key, "unknown key %q%s; known here are %s", key.Value, nearest(key.Value, known), keysOf(known))
 		case seen[key.Value]:
 			r.fail(key, "key %q is there twice", key.Value)
 		default:
@@ -164,6 +169,20 @@ func (r *reading) fields(n *yaml.Node, known map[string]func(*yaml.Node)) {
 			read(n.Content[i+1])
 		}
 	}
+}
+
+// nearest returns a hint at the key that a misspelt one begins like.
+func nearest(key string, known map[string]func(*yaml.Node)) string {
+	best := ""
+	for k := range known {
+		if n := shared(k, key); n >= 3 && (n > shared(best, key) || n == shared(best, key) && k < best) {
+			best = k
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return "; did you mean " + best + "?"
 }
 
 func keysOf(known map[string]func(*yaml.Node)) string {
@@ -222,20 +241,7 @@ func (r *reading) file(n *yaml.Node) *file {
 				r.fail(n, "root: %q must end with a dot, as InternetGatewayDevice.", f.root)
 			}
 		},
-		"for": func(n *yaml.Node) {
-			known := map[string]func(*yaml.Node){}
-			for _, key := range []string{"manufacturer", "oui", "product_class", "hardware_version", "software_version"} {
-				known[key] = func(n *yaml.Node) {
-					re, err := regexp.Compile("^(?:" + r.text(n) + ")$")
-					if err != nil {
-						r.fail(n, "for.%s: %v", key, err)
-						return
-					}
-					f.match[key] = re
-				}
-			}
-			r.fields(n, known)
-		},
+		"for": func(n *yaml.Node) { r.selectors(n, f.match) },
 		"ages": func(n *yaml.Node) {
 			known := map[string]func(*yaml.Node){}
 			for _, class := range classNames {
@@ -269,6 +275,22 @@ func (r *reading) file(n *yaml.Node) *file {
 		},
 	})
 	return f
+}
+
+// selectors reads which devices a file is for.
+func (r *reading) selectors(n *yaml.Node, match map[string]*regexp.Regexp) {
+	known := map[string]func(*yaml.Node){}
+	for _, key := range []string{"manufacturer", "oui", "product_class", "hardware_version", "software_version"} {
+		known[key] = func(n *yaml.Node) {
+			re, err := regexp.Compile("^(?:" + r.text(n) + ")$")
+			if err != nil {
+				r.fail(n, "for.%s: %v", key, err)
+				return
+			}
+			match[key] = re
+		}
+	}
+	r.fields(n, known)
 }
 
 // classRule reads a class of freshness with the paths that have it: "*" stands

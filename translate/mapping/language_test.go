@@ -189,12 +189,16 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("mapping: m\nroot: A.\nobjects: [1, {same: 2}, {key: {derive: band()}}, {params: [3]}]"))
 	template := gatewayTree(f).Template()
 	f.Fuzz(func(t *testing.T, b []byte) {
-		f, err := parseFile("f.yaml", b, std)
+		doc, err := parseYAML("f.yaml", b)
 		if err != nil {
 			return
 		}
+		s := &Set{standard: std}
+		if err := s.add("f.yaml", doc, map[string]string{}); err != nil {
+			return
+		}
 		// What loads must also compile.
-		s := &Set{files: []*file{f}, standard: std}
+		s.Profile(Identity{})
 		if _, err := s.Compile(template, Identity{}); err != nil {
 			t.Fatalf("%v\n%s", err, b)
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/mappings"
 	"github.com/uspbridge/uspbridge/translate/tree"
@@ -35,6 +37,7 @@ func (id Identity) field(name string) string {
 // Set is a set of loaded mapping files. It is immutable.
 type Set struct {
 	files    []*file
+	profiles []*profileFile
 	standard *standard
 }
 
@@ -58,6 +61,7 @@ func Load(more ...fs.FS) (*Set, error) {
 	}
 	// Files for certain devices go before those for all.
 	slices.SortStableFunc(s.files, func(a, b *file) int { return min(len(b.match), 1) - min(len(a.match), 1) })
+	sortProfiles(s.profiles)
 	return s, nil
 }
 
@@ -68,36 +72,59 @@ func (s *Set) load(fsys fs.FS) error {
 		if err != nil || d.IsDir() || !isMapping(name) {
 			return err
 		}
-		f, err := loadFile(fsys, name, s.standard)
+		doc, err := readYAML(fsys, name)
+		if err == nil {
+			err = s.add(name, doc, own)
+		}
 		if err != nil {
 			problems = append(problems, err)
-			return nil
 		}
-		if other, twice := own[f.mapping]; twice {
-			problems = append(problems, fmt.Errorf("%s: mapping %s is in %s already; give it another name", name, f.mapping, other))
-			return nil
-		}
-		own[f.mapping] = name
-		s.files = slices.DeleteFunc(s.files, func(old *file) bool { return old.mapping == f.mapping })
-		s.files = append(s.files, f)
 		return nil
 	})
 	return errors.Join(append(problems, err)...)
 }
 
+// add takes a file in, in place of an earlier one of its name. own are the names
+// that the file's folder has had so far.
+func (s *Set) add(name string, doc *yaml.Node, own map[string]string) error {
+	if isProfile(doc) {
+		f, err := readProfile(name, doc)
+		if err == nil {
+			err = claim(own, "profile "+f.profile, name)
+		}
+		if err != nil {
+			return err
+		}
+		s.profiles = slices.DeleteFunc(s.profiles, func(old *profileFile) bool { return old.profile == f.profile })
+		s.profiles = append(s.profiles, f)
+		return nil
+	}
+	f, err := readMapping(name, doc, s.standard)
+	if err == nil {
+		err = claim(own, "mapping "+f.mapping, name)
+	}
+	if err != nil {
+		return err
+	}
+	s.files = slices.DeleteFunc(s.files, func(old *file) bool { return old.mapping == f.mapping })
+	s.files = append(s.files, f)
+	return nil
+}
+
+func claim(own map[string]string, what, file string) error {
+	if other, twice := own[what]; twice {
+		return fmt.Errorf("%s: %s is in %s already; give it another name", file, what, other)
+	}
+	own[what] = file
+	return nil
+}
+
 // selected returns the files for a device.
 func (s *Set) selected(root string, id Identity) (files []*file) {
-next:
 	for _, f := range s.files {
-		if f.root != root {
-			continue
+		if f.root == root && fits(f.match, id) {
+			files = append(files, f)
 		}
-		for name, re := range f.match {
-			if !re.MatchString(id.field(name)) {
-				continue next
-			}
-		}
-		files = append(files, f)
 	}
 	return files
 }
