@@ -24,6 +24,9 @@ func (s *session) commit(ctx context.Context, tx *txn, events []Event, log *audi
 		return usp.Errorf(usp.ErrInternal, "", "the change could not be stored: %w", err)
 	}
 	s.after = append(s.after, func() { s.host.transmit(tx.a, notes) })
+	if !s.triggered {
+		s.host.configure(ctx, tx.a, notes, true)
+	}
 	return nil
 }
 
@@ -36,6 +39,7 @@ func (h *Host) commit(ctx context.Context, d *device, tx *txn, events []Event, n
 		return err
 	}
 	h.transmit(tx.a, notes)
+	h.configure(ctx, tx.a, notes, true)
 	return nil
 }
 

@@ -96,6 +96,7 @@ func (h *Host) keepAndSend(ctx context.Context, a *agent, notes []*notification)
 	for _, n := range notes {
 		n.put(h, &b)
 	}
+	defer h.configure(ctx, a, notes, false)
 	if b.Len() == 0 {
 		h.sendAll(notes)
 		return nil

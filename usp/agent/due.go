@@ -18,6 +18,7 @@ const (
 	dueExpiry   = "s" // a subscription's TimeToLive is over
 	duePeriodic = "p" // a controller's Periodic!
 	dueOnboard  = "o" // a controller's OnBoardingRestartTime is over
+	dueTimer    = "t" // a ScheduleTimer() has run out, or was canceled
 )
 
 // dueEntry is a record of the due index.
@@ -164,6 +165,8 @@ func (d *due) one(ctx context.Context, e dueEntry) error {
 		return d.h.periodic(ctx, e)
 	case dueOnboard:
 		return d.h.onboardAgain(ctx, e)
+	case dueTimer:
+		return d.h.timerOver(ctx, e)
 	}
 	return d.h.drop(ctx, e)
 }

@@ -3,8 +3,10 @@ package agent
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
 )
 
@@ -47,6 +49,8 @@ type commandDecl struct {
 	in, out  []string
 	required []string
 	run      func(o *operation, call Call) (map[string]string, error)
+	// wait makes an asynchronous command that does nothing but end after a time.
+	wait func(args map[string]string) (time.Duration, *usp.Error)
 }
 
 type eventDecl struct {

@@ -29,6 +29,8 @@ type occurrence struct {
 	value string
 	right rights // what the recipient needs
 	fill  func(n *usppb.Notify, to *controller)
+	// wanted tells what a controller's own policy leaves out; nil: nothing.
+	wanted func(to *controller) bool
 }
 
 // notifications matches events against subscriptions.
@@ -58,6 +60,12 @@ func (h *Host) matchAll(d *device, a *agent, subs []*subscription, o occurrence)
 			to = h.builtin
 		}
 		if !to.grants.can(o.ref, o.right) || !d.covered(sub, to, o.ref, o.kind) || !a.news(sub, o) {
+			continue
+		}
+		if len(sub.settings) > 0 {
+			notes = append(notes, &notification{agent: a, to: to, trigger: sub})
+		}
+		if !sub.notifies || o.wanted != nil && !o.wanted(to) {
 			continue
 		}
 		n := &usppb.Notify{}
@@ -110,7 +118,7 @@ func (h *Host) occurrenceOf(d *device, ev Event) occurrence {
 			n.Notification = &usppb.Notify_ObjDeletion{ObjDeletion: &usppb.Notify_ObjectDeletion{ObjPath: full}}
 		}}
 	}
-	return occurrence{kind: eventNotification, ref: ev.Ref, right: notifyEvent, fill: func(n *usppb.Notify, to *controller) {
+	return occurrence{kind: eventNotification, ref: ev.Ref, right: notifyEvent, wanted: transferWanted(ev), fill: func(n *usppb.Notify, to *controller) {
 		n.Notification = &usppb.Notify_Event_{Event: &usppb.Notify_Event{
 			ObjPath: full[:len(full)-len(ev.Ref.Node.Name)], EventName: ev.Ref.Node.Name, Params: d.eventArgs(ev, to),
 		}}
@@ -119,6 +127,21 @@ func (h *Host) occurrenceOf(d *device, ev Event) occurrence {
 
 // bootEvent is the event that carries each controller's boot parameters.
 const bootEvent = "Device.Boot!"
+
+// transferWanted is the TransferCompletePolicy of controllers for an event; nil
+// for events of other kinds.
+func transferWanted(ev Event) func(*controller) bool {
+	if ev.Ref.Node.Path != transferEvent {
+		return nil
+	}
+	outcome := "Success"
+	if code := ev.Args["FaultCode"]; code != "" && code != "0" {
+		outcome = "Failure"
+	}
+	return func(to *controller) bool {
+		return to.transfers != "Success" && to.transfers != "Failure" || to.transfers == outcome
+	}
+}
 
 // eventArgs returns an event's arguments, for Boot! with the parameters that
 // the controller asked for (Device.LocalAgent.Controller.{i}.BootParameter.).

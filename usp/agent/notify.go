@@ -29,6 +29,9 @@ type notification struct {
 	via   any // connection of the built-in controller
 	to    *controller
 	msg   *usppb.Msg // nil if it was read from the store
+	// trigger is the subscription whose settings are to be applied; the
+	// notification is then none.
+	trigger *subscription
 	pending
 }
 
@@ -133,7 +136,9 @@ func (h *Host) transmit(a *agent, notes []*notification) {
 
 func (h *Host) sendAll(notes []*notification) {
 	for _, n := range notes {
-		h.send(n)
+		if n.trigger == nil {
+			h.send(n)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -21,6 +22,7 @@ const (
 	roleTable         = "Device.LocalAgent.ControllerTrust.Role.{i}."
 	permissionTable   = "Device.LocalAgent.ControllerTrust.Role.{i}.Permission.{i}."
 	periodicEvent     = "Device.LocalAgent.Periodic!"
+	transferEvent     = "Device.LocalAgent.TransferComplete!"
 )
 
 // declarations lists the agent's own objects; parents come before children.
@@ -35,7 +37,19 @@ func declarations() []objectDecl {
 // alias is the Alias parameter that every table has (TR-181 data type
 // _AliasUSP).
 func alias() paramDecl {
-	return paramDecl{name: "Alias", access: dm.WriteOnce, typ: dm.TypeString, check: size(0, 64)}
+	return paramDecl{name: "Alias", access: dm.WriteOnce, typ: dm.TypeString, check: aliasValue}
+}
+
+// aliasValue checks an Alias that a controller gives: it is not empty and starts
+// with a letter.
+func aliasValue(v string) error {
+	if err := size(1, 64)(v); err != nil {
+		return err
+	}
+	if c := v[0] | 0x20; c < 'a' || c > 'z' {
+		return fmt.Errorf("%q: an alias starts with a letter", shorten(v))
+	}
+	return nil
 }
 
 func boolean(name, def string) paramDecl {
@@ -65,7 +79,9 @@ func computed(name string, typ dm.Type, get func(v *view, inst dm.Instance) stri
 
 func agentObjects() []objectDecl {
 	return []objectDecl{
-		{path: "Device."},
+		{path: "Device.", commands: []commandDecl{
+			{name: "ScheduleTimer()", async: true, in: []string{"DelaySeconds"}, required: []string{"DelaySeconds"}, wait: timerDelay},
+		}},
 		{path: agentObject, params: []paramDecl{
 			computed("EndpointID", dm.TypeString, func(v *view, _ dm.Instance) string { return string(v.id) }),
 			computed("SoftwareVersion", dm.TypeString, func(v *view, _ dm.Instance) string { return v.identity.SoftwareVersion }),

@@ -36,6 +36,9 @@ func controllerObjects() []objectDecl {
 			added:    controllerAdded,
 			check:    controllerCheck,
 		},
+		{path: controllerTable + "TransferCompletePolicy.", params: []paramDecl{
+			text("ResultTypeFilter", "Both", oneOf("Success", "Failure", "Both")),
+		}},
 		{
 			path: controllerMTP, access: dm.AddDelete, kind: store.Controller,
 			unique: [][]string{{"Protocol"}}, fixed: [][]string{{"Alias"}},
@@ -156,6 +159,7 @@ type controller struct {
 	phase       time.Time // PeriodicNotifTime; zero if it is unknown
 	onboarding  time.Duration
 	boot        []string // ParameterName of the enabled boot parameters
+	transfers   string   // TransferCompletePolicy.ResultTypeFilter
 }
 
 func (d *derived) compileControllers(spec *localSpec, s *state) {
@@ -173,6 +177,7 @@ func (d *derived) compileControllers(spec *localSpec, s *state) {
 			multiplier:  float64(n("USPNotifRetryIntervalMultiplier")) / 1000,
 			interval:    time.Duration(n("PeriodicNotifInterval")) * time.Second,
 			onboarding:  time.Duration(n("OnBoardingRestartTime")) * time.Second,
+			transfers:   s.named(k, "TransferCompletePolicy.ResultTypeFilter"),
 		}
 		if t, err := time.Parse(time.RFC3339, s.named(k, "PeriodicNotifTime")); err == nil && t.Year() > 1 {
 			c.phase = t

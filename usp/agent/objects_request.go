@@ -38,7 +38,7 @@ func cancelRequest(o *operation, call Call) (map[string]string, error) {
 	}
 	request, model := call.Command.Inst.At(0), o.s.device.model
 	switch {
-	case o.agent.cancel(request):
+	case o.tx.cancelTimer(request), o.agent.cancel(request):
 	case model.Detached(request):
 		if err := model.Cancel(o.ctx, request); err != nil {
 			return nil, err

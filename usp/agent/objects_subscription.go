@@ -9,6 +9,7 @@ import (
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
 	"github.com/uspbridge/uspbridge/usp/path"
+	"github.com/uspbridge/uspbridge/usp/usppb"
 )
 
 // The values of Device.LocalAgent.Subscription.{i}.NotifType.
@@ -34,6 +35,8 @@ func subscriptionObjects() []objectDecl {
 			text("ID", "", size(1, 64)),
 			{name: "CreationDate", typ: dm.TypeDateTime, def: unknownTime},
 			text("NotifType", valueChange, oneOf(valueChange, objectCreation, objectDeletion, operationComplete, eventNotification)),
+			text("TriggerAction", triggerNotify, oneOf(triggerNotify, triggerConfig, triggerBoth)),
+			{name: "TriggerConfigSettings", access: dm.ReadWrite, typ: dm.TypeString, list: true, check: triggerSetting},
 			{name: "ReferenceList", access: dm.ReadWrite, typ: dm.TypeString, list: true, check: size(0, 256)},
 			boolean("Persistent", "false"),
 			unsigned("TimeToLive", "0", 0, math.MaxUint32),
@@ -88,6 +91,8 @@ type subscription struct {
 	via        any         // connection of the built-in controller
 	retry      bool
 	expiration time.Duration
+	notifies   bool
+	settings   []*usppb.Set_UpdateObject // TriggerConfigSettings, if TriggerAction has them applied
 }
 
 func (d *derived) compileSubscriptions(spec *localSpec, s *state) {
@@ -114,6 +119,10 @@ func (d *derived) compileSubscriptions(spec *localSpec, s *state) {
 			if p, err := path.Parse(ref); err == nil { // checked when it was stored
 				sub.references = append(sub.references, p)
 			}
+		}
+		action := s.named(k, "TriggerAction")
+		if sub.notifies = action != triggerConfig; action != triggerNotify {
+			sub.settings = triggerSettings(s.named(k, "TriggerConfigSettings"))
 		}
 		if len(sub.references) > 0 {
 			d.subscribers = append(d.subscribers, sub)

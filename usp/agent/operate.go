@@ -43,7 +43,9 @@ func (s *session) operate(ctx context.Context, req *usppb.Operate) (*usppb.Respo
 			if err != nil {
 				res.OperationResp = commandFailure(err)
 			} else {
-				started = append(started, op)
+				if op.model != nil {
+					started = append(started, op)
+				}
 				res.OperationResp = &usppb.OperateResp_OperationResult_ReqObjPath{ReqObjPath: dm.Ref{Node: op.request.class.node, Inst: op.request.inst}.Path()}
 			}
 			log.add(ref.Path(), auditArgs(call.Args), err)
@@ -140,7 +142,8 @@ func utf8Args(args map[string]string) map[string]string {
 	return args
 }
 
-// running is an asynchronous operation with its Request row.
+// running is an asynchronous operation with its Request row. One without a model
+// is a timer: nothing of it runs.
 type running struct {
 	request rowKey
 	call    Call
@@ -156,11 +159,17 @@ func (s *session) start(tx *txn, call Call) (*running, *usp.Error) {
 	if tx.next.count(class, dm.Instance{}) >= h.cfg.Limits.AgentOperation {
 		return nil, usp.Errorf(usp.ErrResourcesExceeded, "", "%d operations run on this agent already, the most it runs at once", h.cfg.Limits.AgentOperation)
 	}
-	if h.operations.Add(1) > int64(h.cfg.Limits.Operations) {
-		h.operations.Add(-1)
-		return nil, usp.Errorf(usp.ErrResourcesExceeded, "", "%d operations are running, the most this bridge runs at once", h.cfg.Limits.Operations)
+	wait, bad := h.waitOf(call)
+	if bad != nil {
+		return nil, bad
 	}
-	op := &running{call: call, model: s.device.model, started: s.device.now}
+	op := &running{call: call}
+	if wait == 0 {
+		if err := h.admit(); err != nil {
+			return nil, err
+		}
+		op.model, op.started = s.device.model, s.device.now
+	}
 	err := tx.attempt(func(next *state) *usp.Error {
 		n := next.numberFor(class, dm.Instance{})
 		op.request, op.call.Request = rowKey{class, dm.Inst(n)}, n
@@ -172,13 +181,24 @@ func (s *session) start(tx *txn, call Call) (*running, *usp.Error) {
 			r.values[class.byName[rel].index] = v
 		}
 		next.rows[op.request] = r
+		if wait > 0 {
+			next.setTimer(n, s.device.now.Add(wait))
+		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && op.model != nil {
 		h.operations.Add(-1)
-		return nil, err
 	}
-	return op, nil
+	return op, err
+}
+
+// admit counts an operation that is about to run, if there is room for it.
+func (h *Host) admit() *usp.Error {
+	if h.operations.Add(1) > int64(h.cfg.Limits.Operations) {
+		h.operations.Add(-1)
+		return usp.Errorf(usp.ErrResourcesExceeded, "", "%d operations are running, the most this bridge runs at once", h.cfg.Limits.Operations)
+	}
+	return nil
 }
 
 // begin makes the operation cancellable and returns what runs it.

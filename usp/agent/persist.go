@@ -23,6 +23,7 @@ import (
 const (
 	nextRecord     = "next"
 	periodicRecord = "periodic"
+	timersRecord   = "timers"
 )
 
 // rowName returns a row's record name: its path below Device.LocalAgent. for
@@ -122,6 +123,9 @@ func (tx *txn) diff(b *store.Batch) {
 	if changed(tx.base.periodic, tx.next.periodic) {
 		b.Put(store.Key{Kind: store.AgentState, Owner: owner, Name: periodicRecord}, encodeJSON(tx.next.periodic))
 	}
+	if changed(tx.base.timers, tx.next.timers) {
+		b.Put(store.Key{Kind: store.AgentState, Owner: owner, Name: timersRecord}, encodeJSON(tx.next.timers))
+	}
 }
 
 func changed[K comparable, V comparable](a, b map[K]V) bool {
@@ -211,6 +215,9 @@ func (s *state) restore(spec *localSpec, k store.Key, value []byte) error {
 		case periodicRecord:
 			s.periodic = map[uint32]int64{}
 			return json.Unmarshal(value, &s.periodic)
+		case timersRecord:
+			s.timers = map[uint32]int64{}
+			return json.Unmarshal(value, &s.timers)
 		}
 	}
 	rk, ok := spec.parseRow(k.Kind, k.Name)

@@ -90,8 +90,9 @@ func (h *Host) failRequests(ctx context.Context, id usp.EndpointID) error {
 	a.write.Lock()
 	defer a.write.Unlock()
 	failure := usp.Errorf(usp.ErrCommandFailure, "", "the bridge was restarted while the operation ran; its outcome is not known")
-	for _, n := range a.state.Load().index(h.spec).tables[rowKey{class: h.classes.request}] {
-		if a.runs(n) || d.model.Detached(n) {
+	st := a.state.Load()
+	for _, n := range st.index(h.spec).tables[rowKey{class: h.classes.request}] {
+		if _, waits := st.timers[n]; waits || a.runs(n) || d.model.Detached(n) {
 			continue
 		}
 		if err := h.endRequest(ctx, d, a, n, nil, failure); err != nil {

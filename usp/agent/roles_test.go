@@ -37,7 +37,7 @@ func TestUntrustedRole(t *testing.T) {
 	if dm[0].GetErrCode() != 0 || dm[1].GetErrCode() != 7026 { // R-GSP.0
 		t.Errorf("GetSupportedDM: %v", dm)
 	}
-	wantError(t, b.ask(secondary, setReq(false, update("Device.DeviceInfo.", kv{"FriendlyName", "x", true}))), 7021, "Device.DeviceInfo.FriendlyName")
+	wantError(t, b.ask(secondary, setReq(false, update("Device.DeviceInfo.", kv{"FriendlyName", "x", true}))), 7006, "Device.DeviceInfo.FriendlyName")
 	wantError(t, b.ask(secondary, operateReq("Device.Reboot()", "", true, nil)), 7026, "Device.Reboot()")
 	if len(b.model.operated) != 0 {
 		t.Error("command was run")
@@ -55,7 +55,7 @@ func TestPermissions(t *testing.T) {
 	add := addReq(false, create("Device.WiFi.SSID."))
 	wantError(t, b.ask(secondary, add), 7006, "Device.WiFi.SSID.")
 	wantError(t, b.ask(secondary, deleteReq(false, "Device.WiFi.SSID.1.")), 7006, "Device.WiFi.SSID.1.")
-	wantError(t, b.ask(secondary, setReq(false, update("Device.WiFi.SSID.1.", kv{"SSID", "x", true}))), 7021, "Device.WiFi.SSID.1.SSID")
+	wantError(t, b.ask(secondary, setReq(false, update("Device.WiFi.SSID.1.", kv{"SSID", "x", true}))), 7006, "Device.WiFi.SSID.1.SSID")
 
 	b.allow("Device.WiFi.SSID.", "rw--", "rw--", "rw--", "----")
 	if body := b.ask(secondary, add); body.GetResponse() == nil {
@@ -67,7 +67,7 @@ func TestPermissions(t *testing.T) {
 	// A permission of higher Order for one row, and for one parameter of all.
 	b.allow("Device.WiFi.SSID.1.", "r---", "r---", "r---", "----")
 	b.allow("Device.WiFi.SSID.*.Name", "----", "r---", "r---", "----")
-	wantError(t, b.ask(secondary, setReq(false, update("Device.WiFi.SSID.1.", kv{"SSID", "y", true}))), 7021, "Device.WiFi.SSID.1.SSID")
+	wantError(t, b.ask(secondary, setReq(false, update("Device.WiFi.SSID.1.", kv{"SSID", "y", true}))), 7006, "Device.WiFi.SSID.1.SSID")
 	if body := b.ask(secondary, setReq(false, update("Device.WiFi.SSID.2.", kv{"SSID", "y", true}))); body.GetResponse() == nil {
 		t.Errorf("set of the other row: %v", body)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
@@ -22,6 +23,9 @@ type session struct {
 	device   *device
 	resolver *resolver
 	after    []func() // to be done once the response is on its way
+
+	// triggered: the message is one of a subscription's TriggerConfigSettings.
+	triggered bool
 }
 
 // handle answers a request. nil, nil means that there is nothing to answer.
@@ -165,7 +169,16 @@ func assign[S setting](s *session, t *target, settings []S, adding bool) {
 			Code: usp.ErrRequiredParameterFailed, Params: refused,
 			Msg: fmt.Sprintf("required parameter %s of %s: %s", shorten(refused[0].Param), t.object.Path(), refused[0].Msg),
 		}
+		if denied(refused) {
+			t.err.Code = usp.ErrPermissionDenied // TP-469 2.16, 2.26
+		}
 	}
+}
+
+// denied reports whether it is for want of permission alone that parameters are
+// refused.
+func denied(refused []usp.ParamError) bool {
+	return !slices.ContainsFunc(refused, func(p usp.ParamError) bool { return p.Code != usp.ErrPermissionDenied })
 }
 
 func inKey(table *dm.Node, rel string) bool {

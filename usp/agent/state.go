@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
 )
@@ -34,6 +35,9 @@ type state struct {
 	// periodic has, by controller instance, when its Periodic! is due, in unix
 	// milliseconds.
 	periodic map[uint32]int64
+	// timers has, by instance of their Request row, when timers run out, in unix
+	// milliseconds.
+	timers map[uint32]int64
 
 	once    sync.Once
 	derived *derived
@@ -52,7 +56,7 @@ type derived struct {
 func (s *state) edit() *state {
 	n := &state{
 		rows: make(map[rowKey]*row, len(s.rows)+2), next: make(map[rowKey]uint32, len(s.next)+1),
-		periodic: s.periodic,
+		periodic: s.periodic, timers: s.timers,
 	}
 	for k, r := range s.rows {
 		n.rows[k] = r
@@ -123,6 +127,9 @@ func (s *state) numberFor(c *class, parent dm.Instance) uint32 {
 // remove deletes a row and all rows below it.
 func (s *state) remove(k rowKey) {
 	delete(s.rows, k)
+	if k.class.kind == store.Request {
+		s.unsetTimer(k.inst.At(0))
+	}
 	for other := range s.rows {
 		if other.inst.Len() > k.inst.Len() && other.class.within(k.class) && other.inst.Prefix(k.inst.Len()) == k.inst {
 			delete(s.rows, other)

@@ -125,7 +125,9 @@ func (d *describer) object(n *dm.Node, top bool) *usp.Error {
 	out := header(n)
 	if d.req.GetReturnUniqueKeySets() {
 		for _, key := range n.Unique {
-			out.UniqueKeySets = append(out.UniqueKeySets, &usppb.GetSupportedDMResp_SupportedUniqueKeySet{KeyNames: key})
+			if supportsKey(n, key) {
+				out.UniqueKeySets = append(out.UniqueKeySets, &usppb.GetSupportedDMResp_SupportedUniqueKeySet{KeyNames: key})
+			}
 		}
 	}
 	d.res.SupportedObjs = append(d.res.SupportedObjs, out)
@@ -145,6 +147,17 @@ func (d *describer) object(n *dm.Node, top bool) *usp.Error {
 		}
 	}
 	return nil
+}
+
+// supportsKey reports whether a table has all parameters of a unique key: a
+// device may lack some that the standard has.
+func supportsKey(table *dm.Node, key []string) bool {
+	for _, name := range key {
+		if descend(table, name) == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // child adds a parameter, command or event to its object if it is asked for,
