@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ type Env struct {
 	*Bridge
 	t     testing.TB
 	fleet *cpesim.Fleet
-	added int
+	added *atomic.Int64
 }
 
 // CPE is a simulated CPE: what is done at the device itself, and the agent that
@@ -33,7 +34,7 @@ type CPE struct {
 // Start brings up a bridge, and waits until it is ready.
 func Start(t testing.TB, p *Program, c Config) *Env {
 	t.Helper()
-	e := &Env{Bridge: startBridge(t, p, c), t: t}
+	e := &Env{Bridge: startBridge(t, p, c), t: t, added: new(atomic.Int64)}
 	fleet, err := cpesim.NewFleet(cpesim.FleetConfig{BootTime: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -50,6 +51,12 @@ func Start(t testing.TB, p *Program, c Config) *Env {
 		}
 	})
 	return e
+}
+
+// For is the environment for a test inside the one that started it: what goes
+// wrong ends that one alone. Tests with one each may run side by side.
+func (e *Env) For(t testing.TB) *Env {
+	return &Env{Bridge: e.Bridge, t: t, fleet: e.fleet, added: e.added}
 }
 
 // CPE adds a simulated CPE and waits until the bridge has discovered it.
@@ -69,9 +76,8 @@ func (e *Env) CPEWith(c cpesim.Config) *CPE {
 // Boot adds a simulated CPE and waits for nothing.
 func (e *Env) Boot(c cpesim.Config) *CPE {
 	e.t.Helper()
-	e.added++
-	if c.Identity.SerialNumber == "" {
-		c.Identity.SerialNumber = fmt.Sprintf("TEST%04d", e.added)
+	if number := e.added.Add(1); c.Identity.SerialNumber == "" {
+		c.Identity.SerialNumber = fmt.Sprintf("TEST%04d", number)
 	}
 	if c.ACSURL == "" {
 		c.ACSURL = e.ACSURL()

@@ -43,7 +43,7 @@ func MQTTLink(t testing.TB, broker, own, agents string) client.Link {
 		}}})
 	ctx, cancel := limited(t)
 	defer cancel()
-	if _, err := l.client.Connect(ctx, &paho.Connect{ClientID: "controller", KeepAlive: 60, CleanStart: true}); err != nil {
+	if _, err := l.client.Connect(ctx, &paho.Connect{ClientID: strings.ReplaceAll(own, "/", "-"), KeepAlive: 60, CleanStart: true}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: own, QoS: 1}}}); err != nil {

@@ -27,6 +27,15 @@ const maxRecord = 32 << 20
 
 // Dial connects to a WebSocket server of agents (TR-369 "WebSocket Binding").
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
+	link, err := DialLink(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return New(cfg.Controller, link), nil
+}
+
+// DialLink is Dial for who deals with records itself.
+func DialLink(ctx context.Context, cfg Config) (Link, error) {
 	header := http.Header{}
 	target, err := url.Parse(cfg.URL)
 	if err != nil {
@@ -51,7 +60,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("%s speaks WebSocket, but not USP", cfg.URL)
 	}
 	conn.SetReadLimit(maxRecord)
-	return New(cfg.Controller, &socket{conn: conn}), nil
+	return &socket{conn: conn}, nil
 }
 
 // socket is a WebSocket as a Link.

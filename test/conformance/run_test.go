@@ -1,0 +1,181 @@
+package conformance
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/uspbridge/uspbridge/cwmp/cpesim"
+	"github.com/uspbridge/uspbridge/test/testenv"
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/client"
+	"github.com/uspbridge/uspbridge/usp/mtp"
+)
+
+// gateway is a kind of CPE.
+type gateway struct {
+	name  string
+	model func() *cpesim.Model
+}
+
+// gateways are the kinds of CPE that cases are played with.
+func gateways() []gateway {
+	return []gateway{{"TR-098", cpesim.TR098}, {"TR-181", cpesim.TR181}}
+}
+
+// transports are those that cases are played over.
+func transports() []mtp.Protocol { return []mtp.Protocol{mtp.WebSocket, mtp.MQTT, mtp.STOMP} }
+
+// TestTP469 plays the plan with each kind of CPE over each transport, one such
+// combination after the other, and holds the results against the page.
+func TestTP469(t *testing.T) {
+	all := newResults()
+	for _, over := range transports() {
+		t.Run(string(over), func(t *testing.T) {
+			broker := startBroker(t, over)
+			for _, g := range gateways() {
+				t.Run(g.name, func(t *testing.T) {
+					f := newField(t, g, over, broker)
+					for _, timed := range []bool{false, true} {
+						t.Run(map[bool]string{false: "cases", true: "timed"}[timed], func(t *testing.T) { f.playAll(t, all, timed) })
+					}
+				})
+			}
+		})
+	}
+	all.compare(t)
+}
+
+// playAll plays all cases side by side that measure time, or that do not.
+func (f *field) playAll(t *testing.T, all *outcomes, timed bool) {
+	for _, s := range plan() {
+		for _, c := range s.cases {
+			if s := f.apart(c); s != "" {
+				all.set(f, c, s)
+				continue
+			}
+			if c.timed != timed {
+				continue
+			}
+			t.Run(c.number+" "+c.title, func(t *testing.T) {
+				t.Parallel()
+				all.set(f, c, failed)
+				tr := f.start(t)
+				c.play(tr)
+				for _, l := range []*line{f.primary.to(tr.agent), f.secondary.to(tr.agent)} {
+					if err := l.flawed(); err != nil {
+						t.Errorf("from the agent to %s: %v", l.controller.id, err)
+					}
+				}
+				if !t.Failed() {
+					all.set(f, c, passed)
+				}
+			})
+		}
+	}
+}
+
+// apart returns the status of a case that is not played here.
+func (f *field) apart(c testCase) status {
+	switch {
+	case c.over != "" && c.over != f.over:
+		return elsewhere
+	case c.play == nil:
+		return c.status
+	}
+	return ""
+}
+
+// startBroker starts the broker of a transport; WebSocket has none.
+func startBroker(t *testing.T, over mtp.Protocol) string {
+	switch over {
+	case mtp.MQTT:
+		return testenv.Mosquitto(t)
+	case mtp.STOMP:
+		return testenv.RabbitMQ(t)
+	}
+	return ""
+}
+
+// newField brings up a bridge and two controllers.
+func newField(t *testing.T, g gateway, over mtp.Protocol, broker string) *field {
+	t.Helper()
+	f := &field{gateway: g, over: over, broker: broker}
+	config := testenv.Config{}
+	for _, id := range []usp.EndpointID{primaryID, secondaryID} {
+		config.Controllers = append(config.Controllers, testenv.ControllerRow{EndpointID: id, MTP: f.route(id)})
+	}
+	switch over {
+	case mtp.MQTT:
+		config.Keys = map[string]any{"usp.mtp.mqtt.broker": "tcp://" + broker, "usp.mtp.mqtt.topic": f.address("agent", "{endpoint_id}")}
+	case mtp.STOMP:
+		config.Keys = map[string]any{
+			"usp.mtp.stomp.broker": "tcp://" + broker, "usp.mtp.stomp.destination": f.address("agent", "{endpoint_id}"),
+			"usp.mtp.stomp.login": "guest", "usp.mtp.stomp.passcode": "guest",
+		}
+	}
+	f.env = testenv.Start(t, program, config)
+	f.primary = newController(t, primaryID, f.link(t, primaryID))
+	f.secondary = newController(t, secondaryID, f.link(t, secondaryID))
+	return f
+}
+
+// address is a topic or destination, different in each field: a broker outlives
+// the bridge.
+func (f *field) address(kind, id string) string {
+	name := strings.ReplaceAll(string(id), "::", "-")
+	if f.over == mtp.STOMP {
+		return "/queue/" + f.gateway.name + "." + kind + "." + name
+	}
+	return f.gateway.name + "/" + kind + "/" + name
+}
+
+// route is how the configuration has a controller be reached.
+func (f *field) route(id usp.EndpointID) map[string]string {
+	switch f.over {
+	case mtp.MQTT:
+		return map[string]string{"protocol": "MQTT", "topic": f.address("controller", string(id))}
+	case mtp.STOMP:
+		return map[string]string{"protocol": "STOMP", "destination": f.address("controller", string(id))}
+	}
+	return nil
+}
+
+// link connects a controller.
+func (f *field) link(t *testing.T, id usp.EndpointID) client.Link {
+	t.Helper()
+	agents := f.address("agent", "{endpoint_id}")
+	switch f.over {
+	case mtp.MQTT:
+		return testenv.MQTTLink(t, f.broker, f.address("controller", string(id)), agents)
+	case mtp.STOMP:
+		return testenv.STOMPLink(t, f.broker, f.address("controller", string(id)), agents)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
+	defer cancel()
+	l, err := client.DialLink(ctx, client.Config{URL: f.env.WebSocketURL(), Controller: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// outcomes collects what has come of each case in each field.
+type outcomes struct {
+	mu sync.Mutex
+	of map[outcome]status
+}
+
+type outcome struct {
+	number, gateway string
+	over            mtp.Protocol
+}
+
+func newResults() *outcomes { return &outcomes{of: map[outcome]status{}} }
+
+func (o *outcomes) set(f *field, c testCase, s status) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.of[outcome{c.number, f.gateway.name, f.over}] = s
+}
