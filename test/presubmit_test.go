@@ -29,7 +29,8 @@ var importRules = []struct {
 }{
 	{"cwmp/soap", []string{"cwmp"}, "envelopes know the vocabulary only"},
 	{"cwmp/acs/digest", nil, "digest authentication knows HTTP only"},
-	{"cwmp/acs", []string{"cwmp", "cwmp/soap", "cwmp/acs/..."}, "the ACS knows sessions, not what they are for"},
+	{"cwmp/capture", []string{"cwmp"}, "captures are bytes and who made them"},
+	{"cwmp/acs", []string{"cwmp", "cwmp/soap", "cwmp/capture", "cwmp/acs/..."}, "the ACS knows sessions, not what they are for"},
 	{"cwmp/connreq/udp", nil, "a UDP Connection Request is a datagram, no more"},
 	{"cwmp/connreq/stun", []string{"cwmp", "cwmp/flood"}, "the STUN server knows devices by their key only"},
 	{"cwmp/connreq/xmpp", []string{"cwmp/connreq"}, "the XMPP client knows Jabber ids, not devices"},
@@ -37,7 +38,7 @@ var importRules = []struct {
 	{"cwmp/flood", nil, "sources are addresses"},
 	{"cwmp/lightweight", []string{"cwmp", "cwmp/flood"}, "a notification is a message and a datagram"},
 	{"cwmp/upstream", []string{"cwmp", "cwmp/soap", "cwmp/acs"}, "the door knows sessions, not what they are for"},
-	{"cwmp/cpesim", []string{"cwmp", "cwmp/soap", "cwmp/acs/digest", "cwmp/connreq/...", "cwmp/lightweight"}, "a simulated CPE stands on the far side of the wire"},
+	{"cwmp/cpesim", []string{"cwmp", "cwmp/soap", "cwmp/capture", "cwmp/acs/digest", "cwmp/connreq/...", "cwmp/lightweight"}, "a simulated CPE stands on the far side of the wire"},
 	{"cwmp", nil, "the vocabulary is a leaf"},
 	{"usp/usppb", nil, "generated messages are a leaf"},
 	{"usp/dm", nil, "data models are a leaf"},

@@ -17,6 +17,7 @@ type Config struct {
 	Fleet Fleet
 	Log   *slog.Logger  // nothing is logged if nil
 	Auth  Authenticator // CPE are not authenticated if nil
+	Tap   Tap           // sessions are captured by nobody if nil
 
 	Limits      soap.Limits   // of an envelope inside a session; soap.DefaultLimits()
 	InformBytes int           // largest body of a CPE that has no session yet; 1 MiB

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+
+	"github.com/uspbridge/uspbridge/cwmp/capture"
 )
 
 // CookieName is the name of the session cookie (TR-069 3.4.2: sessions over
@@ -58,7 +60,10 @@ func cookieID(h http.Header) (id sessionID, ok bool) {
 
 // connection remembers the session opened last on a TCP connection, for CPE
 // that do not return the cookie.
-type connection struct{ session atomic.Pointer[Session] }
+type connection struct {
+	session    atomic.Pointer[Session]
+	challenged atomic.Pointer[[]capture.Exchange] // 401s, while somebody captures
+}
 
 type connectionKey struct{}
 

@@ -17,6 +17,7 @@ type exchange struct {
 	env   *soap.Envelope      // nil: an empty POST
 	err   error               // why the body could not be read; env may hold its id
 	reply chan *soap.Envelope // room for one; nil is sent for 204
+	tap   *recording          // of an Inform's session, nil: nobody captures it
 }
 
 func (e *exchange) alive() bool {
@@ -106,6 +107,7 @@ func (x *Session) run() {
 	}
 	x.reply(nil) // 204 where no answer has been given
 	s.metrics.ended(x.started, err)
+	x.tap.release(outcomeOf(err))
 	if err != nil {
 		s.log.Warn("session failed", "device", string(x.key), "remote", x.remote, "error", err)
 	} else {

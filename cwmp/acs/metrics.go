@@ -56,16 +56,20 @@ func newMetrics(reg prometheus.Registerer, sessions *bound, others ...*bound) (*
 	return m, nil
 }
 
-// ended counts a session. The outcome is the kind of its end, not its text.
-func (m *metrics) ended(started time.Time, err error) {
-	outcome := "ok"
+// outcomeOf is the kind of a session's end, not its text.
+func outcomeOf(err error) string {
 	var end *sessionError
 	switch {
 	case errors.As(err, &end):
-		outcome = end.outcome
+		return end.outcome
 	case err != nil:
-		outcome = "failed"
+		return "failed"
 	}
-	m.sessions.WithLabelValues(outcome).Inc()
+	return "ok"
+}
+
+// ended counts a session.
+func (m *metrics) ended(started time.Time, err error) {
+	m.sessions.WithLabelValues(outcomeOf(err)).Inc()
 	m.seconds.Observe(time.Since(started).Seconds())
 }

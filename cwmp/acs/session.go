@@ -32,6 +32,7 @@ type Session struct {
 	inbox    chan *exchange // unbuffered: a step is taken over or refused, never lost
 	done     chan struct{}  // closed when the session has ended
 	use      sessionUse
+	tap      *recording // nil: nobody captures the session
 
 	// Only the session's goroutine uses what follows.
 	data        any       // the Fleet's

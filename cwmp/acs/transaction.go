@@ -27,6 +27,10 @@ type sessionUse struct {
 // status 200, also when it is a fault (TR-069 3.4.1); what is wrong below SOAP
 // is answered with an HTTP status and one line of text.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if t := s.tapping(w, r); t != nil {
+		w = t
+		defer t.end()
+	}
 	if err := s.serveHTTP(w, r); err != nil {
 		s.refuse(w, r, err)
 	}
@@ -56,6 +60,9 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) error {
 	account := &spend{bound: s.bodies}
 	defer account.end()
 	if err := readBody(b, w, r, limits.Bytes, s.cfg.BodyTimeout, account); err != nil {
+		if x != nil {
+			tappedOf(w).request(x.tap, b.Bytes())
+		}
 		var refusal *httpError
 		if x != nil && errors.As(err, &refusal) && refusal.reason != brokenBody {
 			x.cancel(lost("unreadable", err)) // after a broken connection it may come back instead
@@ -67,11 +74,14 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) error {
 		e.env, e.err = soap.Read(b.Bytes(), r.Header.Get("Content-Type"), limits)
 	}
 	if inform, ok := informIn(e); ok {
+		e.tap = tappedOf(w).inform(inform.DeviceID, b.Bytes())
+		defer e.tap.release("")
 		return s.begin(w, r, e, inform, x, byCookie, user)
 	}
 	if x == nil {
 		return s.stray(w, e)
 	}
+	tappedOf(w).request(x.tap, b.Bytes())
 	return s.step(w, r, x, e, b)
 }
 
@@ -150,6 +160,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, e *exchange, info
 	previous, err := s.admit(x)
 	if err != nil {
 		x.cancel(err)
+		x.tap.release("closing")
 		return err
 	}
 	x.previous = previous
@@ -176,6 +187,9 @@ func (s *Server) newSession(r *http.Request, e *exchange, inform *cwmp.Inform, u
 	asked := min(time.Duration(e.env.SessionTimeout)*time.Second, maxAskedTimeout)
 	x.rpcTimeout = max(s.cfg.RPCTimeout, asked)
 	x.ctx, x.cancel = context.WithCancelCause(s.base)
+	if e.tap.hold() {
+		x.tap = e.tap
+	}
 	return x
 }
 
