@@ -14,6 +14,7 @@ import (
 
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
+	"github.com/uspbridge/uspbridge/cwmp/capture"
 	"github.com/uspbridge/uspbridge/cwmp/connreq"
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/store/bolt"
@@ -116,7 +117,8 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	if err != nil {
 		return err
 	}
-	server := acs.Config{Fleet: b.joint, Log: b.log, Auth: auth, ContactTimeout: time.Duration(cfg.CWMP.Deadline), Metrics: metrics}
+	captures := new(capture.Hub)
+	server := acs.Config{Fleet: b.joint, Log: b.log, Auth: auth, Tap: captures, ContactTimeout: time.Duration(cfg.CWMP.Deadline), Metrics: metrics}
 	limits, err := cfg.CWMP.Limits.fitting()
 	if err != nil {
 		b.log.Warn(err.Error())
@@ -131,7 +133,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	if err := hosting.known(ctx, b.joint); err != nil {
 		return err
 	}
-	b.fleet = fleet{b.joint, b.acs, b.store}
+	b.fleet = fleet{b.joint, b.acs, b.store, captures, template}
 	if cfg.Console.Listen == "" {
 		return nil
 	}

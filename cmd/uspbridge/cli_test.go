@@ -59,6 +59,9 @@ func TestExitCodes(t *testing.T) {
 		{"device lst", 2, `did you mean "list"?`},
 		{"device show", 2, "takes one endpoint id, got 0 arguments"},
 		{"device show a b", 2, "got 2 arguments"},
+		{"device capture", 2, "takes one endpoint id or pattern"},
+		{"device capture os::1-2 --sessions -1", 2, "cannot be negative"},
+		{"device capture os::1-2 --console http://" + nobody, 1, "start one with `uspbridge serve`"},
 		{"device list --limit x", 2, "invalid argument"},
 		{"device list --limit -1", 2, "is negative"},
 		{"device list --nonsense", 2, "unknown flag: --nonsense"},
@@ -302,6 +305,18 @@ func (d oneDevice) Coverage(context.Context, string) (console.Report, error) {
 	return console.Report{Total: 4, Standard: 3, Raw: 1, RawGroups: []console.Group{{Path: "IGD.X.", Count: 1}}}, nil
 }
 func (d oneDevice) Audit(context.Context, string, int) ([]console.AuditEntry, error) { return nil, nil }
+func (d oneDevice) Capture(_ context.Context, q console.CaptureQuery, line func([]byte) error) error {
+	for _, l := range []string{`{"capture":1}`, `{"session":1,"at":"2026-03-01T12:00:00Z","device":{}}`, `{"note":"it did not come"}`,
+		`{"session":1,"from":"cpe"}`, `{"session":1,"from":"acs"}`, `{"session":1,"end":"ok"}`} {
+		if q.Endpoint == "silent" && strings.Contains(l, "session") {
+			continue
+		}
+		if err := line([]byte(l + "\n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // TestDeviceCommands runs the commands that ask the console, for people and as
 // JSON.
@@ -327,6 +342,7 @@ func TestDeviceCommands(t *testing.T) {
 		{"device list", []string{"os::1-2", "TR-098", "bridged"}, `"endpoint"`},
 		{"device show os::1-2", []string{"os::1-2", "812 parameters", "by connection request"}, `"parameters"`},
 		{"device refresh os::1-2", []string{"was read: 812 parameters"}, `"parameters"`},
+		{"device capture os::1-2 --output " + t.TempDir() + "/box.capture", []string{"1 sessions, 2 messages in "}, `"messages"`},
 		{"device forget os::1-2", []string{"is forgotten"}, `"forgotten"`},
 		{"mapping coverage os::1-2", []string{"75.0 %", "IGD.X."}, `"raw_groups"`},
 		{"mapping explain os::1-2 Device.X", []string{"wifi.yaml:3", "IGD.SSID"}, `"sources"`},

@@ -32,10 +32,15 @@ type consoleFlags struct {
 
 func (a *app) addConsoleFlags(cmd *cobra.Command, timeout time.Duration) *consoleFlags {
 	f := new(consoleFlags)
-	cmd.Flags().StringVar(&f.url, "console", a.env(envConsole, defaultConsole), "URL of the bridge's console")
-	a.addTokenFlag(cmd, &f.token)
+	a.addConsoleAddress(cmd, f)
 	cmd.Flags().DurationVar(&f.timeout, "timeout", timeout, "how long to wait for the answer")
 	return f
+}
+
+// addConsoleAddress adds the flags that say where the console is.
+func (a *app) addConsoleAddress(cmd *cobra.Command, f *consoleFlags) {
+	cmd.Flags().StringVar(&f.url, "console", a.env(envConsole, defaultConsole), "URL of the bridge's console")
+	a.addTokenFlag(cmd, &f.token)
 }
 
 // addTokenFlag adds --token. Its value is not a flag's default, which the help
@@ -55,18 +60,25 @@ func (a *app) tokenOr(flag string) string {
 func (a *app) ask(ctx context.Context, f *consoleFlags, call func(ctx context.Context, c *console.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	connections := &http.Transport{Proxy: http.ProxyFromEnvironment}
-	defer connections.CloseIdleConnections()
-	err := call(ctx, &console.Client{URL: f.url, Token: a.tokenOr(f.token), HTTP: &http.Client{Transport: connections}})
+	client, done := a.consoleClient(f)
+	defer done()
+	err := call(ctx, client)
 	if err != nil && ctx.Err() == context.DeadlineExceeded {
 		return fmt.Errorf("no answer within %v; give it longer with --timeout: %w", f.timeout, err)
 	}
 	return err
 }
 
+// consoleClient returns a client of the console; done lets its connections go.
+func (a *app) consoleClient(f *consoleFlags) (client *console.Client, done func()) {
+	connections := &http.Transport{Proxy: http.ProxyFromEnvironment}
+	return &console.Client{URL: f.url, Token: a.tokenOr(f.token), HTTP: &http.Client{Transport: connections}}, connections.CloseIdleConnections
+}
+
 func (a *app) deviceCommand() *cobra.Command {
 	return a.group("device", "Show and care for the devices of the bridge",
-		a.deviceListCommand(), a.deviceShowCommand(), a.deviceRefreshCommand(), a.deviceForgetCommand())
+		a.deviceListCommand(), a.deviceShowCommand(), a.deviceRefreshCommand(), a.deviceForgetCommand(),
+		a.deviceCaptureCommand())
 }
 
 func (a *app) deviceListCommand() *cobra.Command {

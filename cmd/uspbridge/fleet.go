@@ -12,6 +12,7 @@ import (
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
+	"github.com/uspbridge/uspbridge/cwmp/capture"
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/translate"
 	"github.com/uspbridge/uspbridge/usp"
@@ -20,9 +21,11 @@ import (
 
 // fleet shows the bridge's devices to the console. It implements console.Fleet.
 type fleet struct {
-	bridge *translate.Bridge
-	acs    *acs.Server
-	store  store.Store
+	bridge   *translate.Bridge
+	acs      *acs.Server
+	store    store.Store
+	captures *capture.Hub
+	template translate.EndpointTemplate
 }
 
 var _ console.Fleet = fleet{}

@@ -69,21 +69,8 @@ func devicePath(endpoint, rest string) string {
 
 // call does one request. v is what a good answer is read into, nil for none.
 func (c *Client) call(ctx context.Context, method, path string, v any) error {
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, nil)
+	resp, err := c.do(ctx, method, path)
 	if err != nil {
-		return fmt.Errorf("console URL %q: %w", c.URL, err)
-	}
-	if c.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.Token)
-	}
-	client := c.HTTP
-	if client == nil {
-		client = http.DefaultClient
-	}
-	resp, err := client.Do(req)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("no bridge answers at %s: start one with `uspbridge serve`, or name its console with --console", c.URL)
-	} else if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
@@ -101,6 +88,26 @@ func (c *Client) call(ctx context.Context, method, path string, v any) error {
 		return fmt.Errorf("%s does not answer as a uspbridge console: %w", c.URL, err)
 	}
 	return nil
+}
+
+// do sends one request.
+func (c *Client) do(ctx context.Context, method, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("console URL %q: %w", c.URL, err)
+	}
+	if c.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	client := c.HTTP
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err := client.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("no bridge answers at %s: start one with `uspbridge serve`, or name its console with --console", c.URL)
+	}
+	return resp, err
 }
 
 // failureOf makes an error of an answer, with the cause that the console tells.

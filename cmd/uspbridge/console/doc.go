@@ -12,6 +12,7 @@
 //	GET    /api/devices/{endpoint}/explain?path=
 //	GET    /api/devices/{endpoint}/coverage
 //	GET    /api/devices/{endpoint}/audit?limit=
+//	POST   /api/captures?endpoint=&sessions=&…     a stream of lines
 //	GET    /healthz /readyz /metrics
 //
 // An endpoint is one path segment, percent-encoded as URLs want it. Failures

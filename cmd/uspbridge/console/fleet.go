@@ -21,6 +21,9 @@ type Fleet interface {
 	Coverage(ctx context.Context, endpoint string) (Report, error)
 	// Audit returns the newest changes made through the bridge, newest first.
 	Audit(ctx context.Context, endpoint string, limit int) ([]AuditEntry, error)
+	// Capture calls line for each line of a capture of CWMP sessions, with its
+	// end, and returns nil when the capture is over or ctx has ended.
+	Capture(ctx context.Context, q CaptureQuery, line func([]byte) error) error
 }
 
 // The failures that have a status of their own; a Fleet wraps them.
@@ -28,6 +31,7 @@ var (
 	ErrUnknownDevice = errors.New("no such device; `uspbridge device list` shows those that have informed")
 	ErrInvalid       = errors.New("invalid request")
 	ErrNoAnswer      = errors.New("the device did not answer")
+	ErrBusy          = errors.New("too much at once")
 )
 
 // ListQuery selects devices.

@@ -41,6 +41,9 @@ type Server struct {
 	access  *access
 	pages   *pages
 	handler http.Handler
+
+	ending context.Context // ends when Serve begins to end: streams do then
+	end    context.CancelFunc
 }
 
 // New returns a Server that does not listen yet.
@@ -59,6 +62,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("console: %w", err)
 	}
 	s := &Server{cfg: cfg, pages: p, access: &access{token: cfg.Token, now: cfg.Now}}
+	s.ending, s.end = context.WithCancel(context.Background())
 	s.handler = s.routes()
 	return s, nil
 }
@@ -82,6 +86,7 @@ func (s *Server) routes() http.Handler {
 	closed.HandleFunc("GET /api/devices/{endpoint}/explain", s.apiExplain)
 	closed.HandleFunc("GET /api/devices/{endpoint}/coverage", s.apiCoverage)
 	closed.HandleFunc("GET /api/devices/{endpoint}/audit", s.apiAudit)
+	closed.HandleFunc("POST /api/captures", s.apiCapture)
 	closed.HandleFunc("GET /{$}", s.listPage)
 	closed.HandleFunc("GET /devices/{endpoint}", s.devicePage)
 	closed.HandleFunc("GET /devices/{endpoint}/explain", s.explainPage)
@@ -103,7 +108,10 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		limit := requestTimeout
-		if r.Method == http.MethodPost {
+		switch {
+		case r.URL.Path == "/api/captures":
+			limit = maxCaptureTime
+		case r.Method == http.MethodPost:
 			limit = refreshTimeout
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), limit)
@@ -143,6 +151,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("console on %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
+	s.end()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
 	if err := srv.Shutdown(grace); err != nil {

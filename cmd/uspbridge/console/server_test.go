@@ -101,6 +101,29 @@ func (f *fleet) Audit(_ context.Context, _ string, limit int) ([]AuditEntry, err
 		Values: map[string]string{"SSID": "home"}}}[:min(limit, 1)], nil
 }
 
+func (f *fleet) Capture(ctx context.Context, q CaptureQuery, line func([]byte) error) error {
+	switch q.Endpoint {
+	case "busy":
+		return fmt.Errorf("%w: captures", ErrBusy)
+	case "endless":
+		if err := line([]byte("{\"note\":\"begun\"}\n")); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return nil
+	}
+	b, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		if err := line(append(b, '\n')); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func newServer(t *testing.T, f *fleet, token string, checks ...Check) *Server {
 	t.Helper()
 	s, err := New(Config{Token: token, Fleet: f, Ready: func() []Check { return checks },
