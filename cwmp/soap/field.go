@@ -23,15 +23,21 @@ type fields[T any] []field[T]
 // come in any order and namespace; what is not described is passed over
 // (tolerances anyOrder, qualifiedArgument, extraElement).
 func (fs fields[T]) read(s *scanner, m *T) error {
+	_, err := fs.readSome(s, m)
+	return err
+}
+
+// readSome is read; some reports whether there was any member at all.
+func (fs fields[T]) readSome(s *scanner, m *T) (some bool, err error) {
 	var seen uint64
 	next := 0
 	for {
 		local, more, err := s.child()
 		if err != nil {
-			return err
+			return false, err
 		}
 		if !more {
-			return fs.checkRequired(s, seen)
+			return seen != 0, fs.checkRequired(s, seen)
 		}
 		i := fs.find(local, next)
 		if i < 0 {
@@ -42,7 +48,7 @@ func (fs fields[T]) read(s *scanner, m *T) error {
 			err = fs[i].read(s, m)
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
 }
@@ -224,7 +230,8 @@ func structure[T, E any](name string, members fields[E], at func(*T) *E) field[T
 }
 
 // array is a SOAP array of structures called item. Items are read under any
-// name (tolerance itemName); one that keep refuses is dropped.
+// name (tolerance itemName); one without members says nothing and is dropped, and
+// so is one that keep refuses.
 func array[T, E any](name, item string, members fields[E], at func(*T) *[]E, keep func(*E) bool) field[T] {
 	return field[T]{
 		name: name,
@@ -238,10 +245,11 @@ func array[T, E any](name, item string, members fields[E], at func(*T) *[]E, kee
 				}
 				*list = append(*list, *new(E))
 				e := &(*list)[len(*list)-1]
-				if err := members.read(s, e); err != nil {
+				some, err := members.readSome(s, e)
+				if err != nil {
 					return err
 				}
-				if keep != nil && !keep(e) {
+				if !some || keep != nil && !keep(e) {
 					*list = (*list)[:len(*list)-1]
 				}
 			}
@@ -290,14 +298,18 @@ func texts[T any, S ~string](name, prefix, item string, at func(*T) *[]S) field[
 }
 
 // repeated is a member that comes once for each element of a list, without an
-// array around it.
+// array around it. Like in an array, one without members is dropped.
 func repeated[T, E any](name string, members fields[E], at func(*T) *[]E) field[T] {
 	return field[T]{
 		name: name,
 		read: func(s *scanner, m *T) error {
 			list := at(m)
 			*list = append(*list, *new(E))
-			return members.read(s, &(*list)[len(*list)-1])
+			some, err := members.readSome(s, &(*list)[len(*list)-1])
+			if !some {
+				*list = (*list)[:len(*list)-1]
+			}
+			return err
 		},
 		write: func(w *writer, m *T) {
 			list := *at(m)

@@ -11,8 +11,8 @@ type Limits struct {
 }
 
 // DefaultLimits let the largest answers seen (9,000 names of 3 elements each,
-// 3 MB) pass nearly ten times over. Elements bounds the memory of what is read:
-// an empty structure of a few bytes becomes up to 200.
+// 3 MB) pass nearly ten times over. Elements bounds the memory of what is read: a
+// structure of two elements, in some twenty bytes, becomes up to 200.
 func DefaultLimits() Limits {
 	return Limits{Bytes: 16 << 20, Depth: 32, Elements: 1 << 18, Attributes: 64, NameBytes: 256}
 }

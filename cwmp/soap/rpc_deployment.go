@@ -49,7 +49,8 @@ func operations() field[cwmp.ChangeDUState] {
 		read: func(s *scanner, m *cwmp.ChangeDUState) error {
 			var op cwmp.DUOperation
 			local := trimAll(s.xsiType[strings.LastIndexByte(s.xsiType, ':')+1:])
-			if err := operationMembers.read(s, &op); err != nil {
+			some, err := operationMembers.readSome(s, &op)
+			if err != nil || !some && local == "" { // an Update of everything has a type alone
 				return err
 			}
 			op.Kind = operationKind(strings.TrimSuffix(local, operationSuffix), &op)

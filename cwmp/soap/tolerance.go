@@ -38,7 +38,7 @@ import (
 //	noValue           no Value, nil, or no xsi:type: an empty value, TypeUnknown (value)
 //	xsiType           types without prefix, with a length, misspelt (cwmp.ParseType)
 //	mistypedValue     text that is none of its type is kept as it is (value)
-//	noName            list entries without a Name are dropped (named)
+//	noName            list entries without a Name, or without anything, are dropped (named, array)
 //	oddName           a Name without its path is kept as it is (token)
 //	identity          OUI of any form, empty serial number are kept as they are (token)
 //	eventStruct       several EventCodes in one struct, none, or no struct (readEvents)

@@ -129,6 +129,8 @@ var tolerances = []struct {
 	{"mistypedValue", "a counter above 2^32, and a negative one", "", oneValue(`<Value xsi:type="xsd:unsignedInt">-4294967296</Value>`), valuesResponse(typedValue(cwmp.TypeUnsignedInt, "-4294967296"))},
 	{"mistypedValue", "a dateTime that is a port number", "", oneValue(`<Value xsi:type="xsd:dateTime">514</Value>`), valuesResponse(typedValue(cwmp.TypeDateTime, "514"))},
 	// Deviation: several CPE – list structures without a Name; they are dropped
+	{"noName", "entries of other lists without anything in them", "", envelope("", `<cwmp:ChangeDUState><Operations/><Operations xsi:type="cwmp:UpdateOpStruct"/></cwmp:ChangeDUState>`),
+		&cwmp.ChangeDUState{Operations: []cwmp.DUOperation{{Kind: "Update"}}}},
 	{"noName", "dropped", "", values(`<ParameterValueStruct><Value>a</Value></ParameterValueStruct><ParameterValueStruct/>`), valuesResponse()},
 	// Deviation: Thomson – sends ".ExternalIPAddress" without its path in every Inform; the Name is kept as it is
 	{"oddName", "without its path", "", values(`<ParameterValueStruct><Name>.ExternalIPAddress</Name><Value xsi:type="xsd:string">a</Value></ParameterValueStruct>`), valuesResponse(stringValue(".ExternalIPAddress", "a"))},
