@@ -120,14 +120,37 @@ func TestFault(t *testing.T) {
 	if got, want := f.Error(), "CWMP fault 9003: Invalid arguments; Device.A: 9007 too long"; got != want {
 		t.Errorf("error %q, want %q", got, want)
 	}
-	for code := cwmp.FaultMethodNotSupported; code <= cwmp.FaultInvalidDUStateVersionExists; code++ {
-		if code.Text() == "" || code.ByACS() {
-			t.Errorf("%d has text %q, by ACS %v", code, code.Text(), code.ByACS())
+}
+
+// TestFaultIs: a fault is found by its code behind any wrapping, and by no other.
+func TestFaultIs(t *testing.T) {
+	err := fmt.Errorf("get: %w", &cwmp.Fault{Code: cwmp.FaultInvalidArguments, Parameters: []cwmp.ParameterFault{{Code: cwmp.FaultInvalidParameterName}}})
+	if !errors.Is(err, cwmp.FaultInvalidArguments) {
+		t.Error("a fault is not found by its code")
+	}
+	if errors.Is(err, cwmp.FaultInternalError) || errors.Is(err, cwmp.FaultInvalidParameterName) {
+		t.Error("a fault is found by a code that is not its own")
+	}
+	if !errors.Is(&cwmp.Fault{Code: 9800}, cwmp.FaultCode(9800)) {
+		t.Error("a vendor's fault is not found by its code")
+	}
+	for code, want := range map[cwmp.FaultCode]string{9005: "CWMP fault 9005: Invalid parameter name", 9800: "CWMP fault 9800"} {
+		if got := code.Error(); got != want {
+			t.Errorf("error %q, want %q", got, want)
 		}
 	}
-	for code := cwmp.FaultACSMethodNotSupported; code <= cwmp.FaultACSIncompatible; code++ {
-		if code.Text() == "" || !code.ByACS() {
-			t.Errorf("%d has text %q, by ACS %v", code, code.Text(), code.ByACS())
+}
+
+// TestFaultCodes: every code of the standard has its wording, and no vendor's has.
+func TestFaultCodes(t *testing.T) {
+	for code := cwmp.FaultCode(0); code < 10000; code++ {
+		standard := code >= cwmp.FaultMethodNotSupported && code <= cwmp.FaultInvalidDUStateVersionExists ||
+			code >= cwmp.FaultACSMethodNotSupported && code <= cwmp.FaultACSIncompatible
+		if (code.Text() != "") != standard {
+			t.Errorf("%d has text %q", uint16(code), code.Text())
+		}
+		if code.ByACS() != (code/1000 == 8) {
+			t.Errorf("%d by the ACS: %v", uint16(code), code.ByACS())
 		}
 	}
 }

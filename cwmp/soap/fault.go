@@ -122,14 +122,13 @@ func readFault(s *scanner) (*cwmp.Fault, error) {
 	return &f, nil
 }
 
-// faultSource returns the faultcode of SOAP for a CWMP code: "Client" if the
-// request was wrong, "Server" if it could not be done (TR-069 A.5).
+// faultSource returns the faultcode of SOAP for a CWMP code, as the tables of
+// TR-069 A.5 have it: "Client" if the request was wrong, "Server" for all else.
 func faultSource(c cwmp.FaultCode) string {
-	switch {
-	case c == cwmp.FaultACSInvalidArguments, c == cwmp.FaultInvalidArguments,
-		c >= cwmp.FaultInvalidParameterName && c <= cwmp.FaultNonWritableParameter,
-		c >= cwmp.FaultCancelNotPermitted && c <= cwmp.FaultDuplicateDU,
-		c >= cwmp.FaultUnknownDU && c <= cwmp.FaultInvalidDUStateVersionExists:
+	switch c {
+	case cwmp.FaultInvalidArguments, cwmp.FaultInvalidParameterName, cwmp.FaultInvalidParameterType,
+		cwmp.FaultInvalidParameterValue, cwmp.FaultNonWritableParameter,
+		cwmp.FaultDownloadTimeWindow, cwmp.FaultCancelNotPermitted, cwmp.FaultACSInvalidArguments:
 		return "Client"
 	}
 	return "Server"

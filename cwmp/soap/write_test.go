@@ -76,6 +76,20 @@ func TestAppend(t *testing.T) {
 	}
 }
 
+// TestFaultSource: who is to blame for each code, as TR-069 A.5 has it.
+func TestFaultSource(t *testing.T) {
+	client := map[cwmp.FaultCode]bool{9003: true, 9005: true, 9006: true, 9007: true, 9008: true, 9020: true, 9021: true, 8003: true}
+	for code := cwmp.FaultCode(8000); code < 10000; code++ {
+		want := "<faultcode>Server<"
+		if client[code] {
+			want = "<faultcode>Client<"
+		}
+		if out := written(cwmp.NewFault(code)); !strings.Contains(string(out), want) {
+			t.Errorf("%d is written %s", uint16(code), out)
+		}
+	}
+}
+
 // TestAppendText has values as they are written, and as an independent parser
 // and the package itself read them back.
 func TestAppendText(t *testing.T) {
