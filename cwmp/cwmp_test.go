@@ -10,6 +10,7 @@ import (
 	"github.com/uspbridge/uspbridge/cwmp"
 )
 
+// Deviation: several CPE – have blanks, hyphens or an OUI in lower case in their identity; the key of a device keeps them apart byte for byte
 func TestDeviceKey(t *testing.T) {
 	tests := []struct {
 		name string
@@ -65,6 +66,7 @@ func TestPath(t *testing.T) {
 	}
 }
 
+// Deviation: as a precaution – the CWMP namespace of a version to come, or with something behind its number; it is read as the version that is meant, 1.4 at most
 func TestVersionOfNamespace(t *testing.T) {
 	tests := []struct {
 		namespace string

@@ -8,6 +8,8 @@ import (
 )
 
 // TestParseType has the types as the standard writes them and as CPE do.
+//
+// Deviation: STB, ZyXEL and others – misspell xsi:type, leave its prefix out or add a length; the type that is meant is read
 func TestParseType(t *testing.T) {
 	for typ := cwmp.TypeString; typ <= cwmp.TypeDecimal; typ++ {
 		if got := cwmp.ParseType("xsd:" + typ.XSD()); got != typ {

@@ -22,6 +22,7 @@ func TestFaultsBecomeUSPErrors(t *testing.T) {
 		{cwmp.NewFault(9008), usp.ErrReadOnly, "9008"},
 		{cwmp.NewFault(9004), usp.ErrResourcesExceeded, "9004"},
 		{cwmp.NewFault(9018), usp.ErrCommandFailure, "9018"},
+		// Deviation: several CPE – send faults of their vendor's own; the error of USP is a general one with the vendor's words
 		{cwmp.Faultf(9801, "vendor says no"), usp.ErrInternal, "vendor says no"},
 		{fmt.Errorf("x: %w", acs.ErrQueueFull), usp.ErrResourcesExceeded, "wait for this CPE"},
 		{fmt.Errorf("x: %w: connection refused", acs.ErrNoContact), usp.ErrInternal, "connection refused"},

@@ -78,8 +78,10 @@ func TestReadValues(t *testing.T) {
 	}{
 		{"all in one call", holding(all, nil), 200, nil, 200, 1},
 		{"calls of a known size", holding(all, nil), 30, nil, 30, 4},
+		// Deviation: most CPE – refuse a whole GetParameterValues with an unnamed 9005 for one bad name; it is found by bisection, and the others are read
 		{"one bad name fails a batch: found by bisection", holding(without("Device.P61"), nil), 200, []cwmp.Path{"Device.P61"}, 200, 15},
 		{"two bad names", holding(without("Device.P0", "Device.P99"), nil), 200, []cwmp.Path{"Device.P0", "Device.P99"}, 200, 28},
+		// Deviation: Grandstream – answers 9002 to 32 names in one GetParameterValues; the number that it bears is learnt
 		{"32 names give 9002: the limit is learnt", holding(all, func(names []cwmp.Path) error {
 			if len(names) >= 32 {
 				return cwmp.NewFault(cwmp.FaultInternalError)
@@ -116,6 +118,8 @@ func TestReadValues(t *testing.T) {
 
 // A CPE that leaves names out of its answer is asked for those once more; what
 // it still leaves out is absent.
+//
+// Deviation: Huawei – answers with fewer values than were asked for; what is missing is asked for once more
 func TestReadValuesAsksForWhatWasLeftOut(t *testing.T) {
 	list, _ := names(10)
 	first := true
@@ -195,24 +199,28 @@ func TestDiscoverCopesWithHowCPEListTheirNames(t *testing.T) {
 		leaves  int
 	}{
 		{"whole tree under the root", "InternetGatewayDevice.", igd, func(*cwmp.GetParameterNames) error { return nil }, "InternetGatewayDevice.", 3},
+		// Deviation: several CPE – refuse GetParameterNames of their root; the empty path is tried
 		{"root refused, empty path taken", "InternetGatewayDevice.", igd, func(g *cwmp.GetParameterNames) error {
 			if g.Path != "" {
 				return refused
 			}
 			return nil
 		}, "InternetGatewayDevice.", 3},
+		// Deviation: Google Fiber – informs with InternetGatewayDevice and answers with Device; the root that answers is taken
 		{"informs with one root, has the other", "InternetGatewayDevice.", dev, func(g *cwmp.GetParameterNames) error {
 			if g.Path == "" || g.Path == "InternetGatewayDevice." {
 				return refused
 			}
 			return nil
 		}, "Device.", 2},
+		// Deviation: several CPE – refuse to list their whole tree at once; it is listed level by level
 		{"only level by level", "InternetGatewayDevice.", igd, func(g *cwmp.GetParameterNames) error {
 			if !g.NextLevel {
 				return cwmp.NewFault(cwmp.FaultResourcesExceeded)
 			}
 			return nil
 		}, "InternetGatewayDevice.", 3},
+		// Deviation: several CPE – refuse to list an object that they name; the others are listed
 		{"level by level, one object cannot be listed", "InternetGatewayDevice.", igd, func(g *cwmp.GetParameterNames) error {
 			if !g.NextLevel || strings.HasSuffix(string(g.Path), "Host.") {
 				return refused

@@ -64,14 +64,18 @@ func TestDigest(t *testing.T) {
 	}{
 		{name: "MD5, qop auth"},
 		{name: "SHA-256", cfg: acs.DigestConfig{Algorithms: []digest.Algorithm{digest.SHA256, digest.MD5}}},
+		// Deviation: as a precaution – digest credentials with MD5-sess unasked; it is accepted where MD5 is offered
 		{name: "MD5-sess, not offered by that name", change: func(e *digest.Exchange) { e.Algorithm = digest.MD5Sess }},
+		// Deviation: old CPE – answer a digest challenge as RFC 2069 has it, without qop; accepted
 		{name: "RFC 2069: no qop", change: func(e *digest.Exchange) { e.QOP = "" }},
+		// Deviation: several CPE – write the digest algorithm in lower case, or leave it out; accepted
 		{name: "algorithm in lower case", spell: func(h string) string { return strings.Replace(h, "=MD5", "=md5", 1) }},
 		{name: "algorithm left out", spell: func(h string) string { return strings.Replace(h, ", algorithm=MD5", "", 1) }},
 		{name: "response in capitals", spell: func(h string) string {
 			before, after, _ := strings.Cut(h, `response="`)
 			return before + `response="` + strings.ToUpper(after[:32]) + after[32:]
 		}},
+		// Deviation: as a precaution – digest credentials with an absolute URI; accepted
 		{name: "absolute URI", change: func(e *digest.Exchange) { e.URI = "http://acs.example/" }},
 		{name: "nonce at the end of its life", wait: 5 * time.Minute},
 		{name: "stale nonce", wait: 5*time.Minute + time.Second, want: "stale", stale: true},
@@ -82,6 +86,7 @@ func TestDigest(t *testing.T) {
 		{name: "another realm's answer", change: func(e *digest.Exchange) { e.Realm = "x" }, want: "wrong"},
 		{name: "algorithm not offered", change: func(e *digest.Exchange) { e.Algorithm = digest.SHA256 }, want: "not offered"},
 		{name: "qop not offered", change: func(e *digest.Exchange) { e.QOP = "auth-int" }, want: "not offered"},
+		// Deviation: several CPE – send Basic before being asked, also with empty credentials; they are challenged for what is configured
 		{name: "Basic unasked", spell: func(string) string { return "Basic Og==" }, want: "no digest credentials"},
 		{name: "noise", spell: func(string) string { return `Digest ,,="` }, want: "no nonce"},
 	}
@@ -145,6 +150,7 @@ func TestBasic(t *testing.T) {
 	}{
 		{"right", "cpe", "secret", true, "", false},
 		{"none", "", "", false, "no credentials", true},
+		// Deviation: several CPE – send empty Basic credentials before being asked; they are challenged, and it does not count as a wrong password
 		{"empty, before being asked", "", "", true, "no credentials", true},
 		{"wrong password", "cpe", "x", true, "wrong", true},
 		{"unknown user with the password of unknown users", "nobody", "", true, "wrong", true},

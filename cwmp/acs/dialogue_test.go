@@ -61,6 +61,7 @@ func TestDialogues(t *testing.T) {
 			CPE: GetParameterValuesResponse id=
 			ACS: 204`,
 			[]string{"Inform A", "Request TransferComplete", "Request TransferComplete", "GetParameterValues: GetParameterValuesResponse", "Ended A"}},
+		// Deviation: STB and others – send HoldRequests, which is the ACS's; it has no meaning
 		{"HoldRequests from a CPE, which has no meaning", []cwmp.Message{gpv}, nil, `
 			CPE: Inform A
 			ACS: InformResponse
@@ -73,6 +74,7 @@ func TestDialogues(t *testing.T) {
 			CPE: GetParameterValuesResponse
 			ACS: 204`,
 			[]string{"Inform A", "Request TransferComplete", "Request TransferComplete", "GetParameterValues: GetParameterValuesResponse", "Ended A"}},
+		// Deviation: MikroTik and others – answer with no cwmp:ID, a constant one or a wrong one; the one RPC that is outstanding is answered by its type
 		{"ids left out, constant and wrong", []cwmp.Message{gpv, gpv, add}, nil, `
 			CPE: Inform A
 			ACS: InformResponse
@@ -85,12 +87,14 @@ func TestDialogues(t *testing.T) {
 			CPE: AddObjectResponse id=wrong
 			ACS: 204`,
 			[]string{"Inform A", "GetParameterValues: GetParameterValuesResponse", "GetParameterValues: GetParameterValuesResponse", "AddObject: AddObjectResponse", "Ended A"}},
+		// Deviation: several CPE – end their turn with an envelope without RPC; it is an empty POST
 		{"an envelope with an empty body is an empty POST", nil, nil, `
 			CPE: Inform A
 			ACS: InformResponse
 			CPE: nobody
 			ACS: 204`,
 			[]string{"Inform A", "Ended A"}},
+		// Deviation: AMIT, cwmp-sim – do not return the cookie; their connection is taken for their session
 		{"cookie not returned", []cwmp.Message{gpv}, nil, `
 			CPE: Inform A
 			ACS: InformResponse
@@ -100,6 +104,7 @@ func TestDialogues(t *testing.T) {
 			CPE: GetParameterValuesResponse
 			ACS: 204`,
 			[]string{"Inform A", "GetParameterValues: GetParameterValuesResponse", "Ended A"}},
+		// Deviation: several CPE – open a connection for each POST; the cookie tells their session
 		{"a new connection for each step", []cwmp.Message{gpv}, nil, `
 			do:  connect anew each time
 			CPE: Inform A
@@ -119,6 +124,7 @@ func TestDialogues(t *testing.T) {
 			CPE: TransferComplete
 			ACS: 400`,
 			[]string{"Inform A"}},
+		// Deviation: TP-Link and others – inform again in the middle of a session; the new session takes the place of the old one
 		{"duplicate Inform", nil, nil, `
 			CPE: Inform A
 			ACS: InformResponse
@@ -158,6 +164,7 @@ func TestDialogues(t *testing.T) {
 			CPE: Inform B
 			ACS: Fault 8001`,
 			[]string{"Inform A", "Ended A: lost"}},
+		// Deviation: proxies in front of CPE – send the sessions of several CPE through one connection; each is served for itself
 		{"two CPE behind one connection", nil, nil, `
 			CPE: Inform A
 			ACS: InformResponse
@@ -223,6 +230,7 @@ func TestDialogues(t *testing.T) {
 			CPE: GetRPCMethods
 			ACS: Fault 8004`,
 			[]string{"Inform A", "Ended A: lost"}},
+		// Deviation: several CPE – send an empty POST instead of an answer; a read is asked once more, what changes something is not
 		{"empty POST for the answer of a read: it is sent once more", []cwmp.Message{gpv}, nil, `
 			CPE: Inform A
 			ACS: InformResponse
@@ -251,6 +259,7 @@ func TestDialogues(t *testing.T) {
 			CPE: empty
 			ACS: 204`,
 			[]string{"Inform A", "AddObject: lost", "Ended A: lost"}},
+		// Deviation: several CPE – repeat their last answer after a broken connection; a read is asked once more, what changes something is not
 		{"the last answer once more before a read: the read is sent again", []cwmp.Message{gpv, gpv}, nil, `
 			CPE: Inform A
 			ACS: InformResponse
@@ -410,8 +419,11 @@ func TestWaysOfHTTP(t *testing.T) {
 		chunked    bool
 	}{
 		{"gzip", gzipped(inform), http.Header{"Content-Encoding": {"gzip"}}, false},
+		// Deviation: Thomson – sends Informs chunked; they are read, and answers always have a length
 		{"chunked", inform, nil, true},
+		// Deviation: easycwmp – sends Expect: 100-continue; it is told to go on
 		{"Expect: 100-continue", inform, http.Header{"Expect": {"100-continue"}}, false},
+		// Deviation: several CPE – fill SOAPAction, or send another Content-Type; neither matters
 		{"SOAPAction and an odd Content-Type", inform, http.Header{"Soapaction": {`"x"`}, "Content-Type": {"text/xml; encoding=utf-8"}}, false},
 	}
 	f := newFleet()
@@ -438,7 +450,9 @@ func TestWaysOfHTTP(t *testing.T) {
 
 func TestCookieForms(t *testing.T) {
 	tests := []struct{ name, form string }{
+		// Deviation: several CPE – return the cookie with $Version and $Path as in RFC 2109; it is found
 		{"RFC 2109", `$Version="0"; NAME=VALUE; $Path="/"`},
+		// Deviation: several CPE – join cookies by commas; ours is found
 		{"joined by commas", `other=1,NAME=VALUE,more=2`},
 		{"quoted", `NAME="VALUE"`},
 	}
@@ -459,6 +473,8 @@ func TestCookieForms(t *testing.T) {
 
 // A CPE whose connection breaks while the ACS prepares its next RPC comes back
 // with the same step and gets the RPC, also one that must not be sent twice.
+//
+// Deviation: several CPE – lose their connection and come back with the same step; they get the RPC that had not left
 func TestConnectionBreaksBeforeTheRequestLeft(t *testing.T) {
 	f := newFleet()
 	begun, goOn := make(chan struct{}), make(chan struct{})

@@ -115,21 +115,28 @@ func TestDo(t *testing.T) {
 		connections int32
 	}{
 		{"no authentication", cpe{}, user, password, nil, 1, 1},
+		// Deviation: several CPE – accept a connection request with 204; it is a success
 		{"204 for 200", cpe{then: 204}, user, password, nil, 1, 1},
 		{"digest with qop, opaque, algorithm", cpe{challenge: digestMD5 + `, qop="auth,auth-int", opaque="o", algorithm=MD5`}, user, password, nil, 2, 1},
+		// Deviation: several CPE – challenge without qop and opaque; answered as RFC 2069 has it
 		{"digest without qop and opaque", cpe{challenge: digestMD5}, user, password, nil, 2, 1},
 		{"digest, SHA-256", cpe{challenge: digestMD5 + `, qop="auth", algorithm=SHA-256`}, user, password, nil, 2, 1},
 		{"digest, MD5-sess", cpe{challenge: digestMD5 + `, qop="auth", algorithm=MD5-sess`}, user, password, nil, 2, 1},
+		// Deviation: several CPE – challenge with an algorithm that nobody has; another challenge is taken if there is one
 		{"odd algorithm is passed over for the other challenge", cpe{challenge: `Digest realm="CPE", nonce="abc", algorithm=MD9` + "\n" + digestMD5}, user, password, nil, 2, 1},
 		{"basic", cpe{challenge: `Basic realm="CPE"`}, user, password, nil, 2, 1},
+		// Deviation: several CPE – challenge with 403; it is taken for 401
 		{"403 for 401", cpe{challenge: digestMD5, refusal: 403}, user, password, nil, 2, 1},
+		// Deviation: several CPE – close the connection after their challenge; the answer goes out on a new one
 		{"connection closed after the challenge", cpe{challenge: digestMD5, closeAfter: true}, user, password, nil, 2, 2},
+		// Deviation: as a precaution – a nonce refused as stale; the new one is tried once
 		{"stale nonce", cpe{challenge: digestMD5, stale: true}, user, password, nil, 3, 1},
 		{"wrong password", cpe{challenge: digestMD5}, user, "other", connreq.ErrCredentials, 2, 1},
 		{"stale for ever", cpe{challenge: digestMD5 + ", stale=true"}, user, "other", connreq.ErrCredentials, 3, 1},
 		{"no credentials to give", cpe{challenge: digestMD5}, "", "", connreq.ErrCredentials, 1, 1},
 		{"unknown scheme", cpe{challenge: "Negotiate"}, user, password, connreq.ErrCredentials, 1, 1},
 		{"only auth-int", cpe{challenge: digestMD5 + `, qop="auth-int"`}, user, password, connreq.ErrCredentials, 1, 1},
+		// Deviation: several CPE – answer 503 while they are in a session; told apart from a refusal, as busy
 		{"busy", cpe{then: 503}, user, password, connreq.ErrBusy, 1, 1},
 		{"plain 403", cpe{then: 403}, user, password, connreq.ErrCredentials, 1, 1},
 		{"wrong path", cpe{then: 404}, user, password, connreq.ErrURL, 1, 1},
@@ -202,9 +209,11 @@ func TestBadAnswers(t *testing.T) {
 		answers []string
 		want    error
 	}{
+		// Deviation: several CPE – cut the connection after a 401 that promised to keep it; the answer goes out on a new one
 		{"connection cut after a 401 that promised to stay", []string{
 			"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\nContent-Length: 0\r\n\r\n",
 			"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}, nil},
+		// Deviation: several CPE – answer in HTTP/1.0 without a length; it is a success
 		{"200 without length", []string{"HTTP/1.0 200 OK\r\n\r\nhello"}, nil},
 		{"nothing", []string{""}, connreq.ErrNoAnswer},
 		{"not HTTP", []string{"SSH-2.0-dropbear\r\n"}, connreq.ErrNoAnswer},
@@ -240,6 +249,7 @@ func TestUnreachable(t *testing.T) {
 		{"no route to a public address", "http://192.0.2.1/", opError(os.NewSyscallError("connect", syscall.EHOSTUNREACH)), connreq.ErrUnreachable, "online"},
 		{"no route to a private address", "http://192.168.1.1/", opError(os.NewSyscallError("connect", syscall.ENETUNREACH)), connreq.ErrNAT, "STUN"},
 		{"silence of a public address", "http://192.0.2.1/", silent, connreq.ErrTimeout, "offline"},
+		// Deviation: CPE behind NAT – give a connection request URL that cannot be reached; the error says so and what to do
 		{"silence of a private address", "http://10.1.2.3/", silent, connreq.ErrNAT, "STUN"},
 		{"silence behind a carrier's NAT", "http://100.64.3.4/", silent, connreq.ErrNAT, "STUN"},
 		{"no URL", "", nil, connreq.ErrURL, "next one"},

@@ -35,7 +35,7 @@ var tolerances = []struct {
 		valuesResponse(cwmp.ParameterValue{Name: "Device.A", Value: cwmp.Value{Type: cwmp.TypeInt, Text: "1"}})},
 	{"undeclaredPrefix", "no prefix and no namespace", "", `<Envelope><Body><GetRPCMethods/></Body></Envelope>`, &cwmp.GetRPCMethods{}},
 	{"undeclaredPrefix", "only CWMP not declared", "", strings.Replace(envelope("", reboot), ` xmlns:cwmp="urn:dslforum-org:cwmp-1-0"`, "", 1), rebooted},
-	// Deviation: several CPE – write the RPC without prefix below a default namespace of SOAP; it is taken for one of CWMP
+	// Deviation: as a precaution – an RPC without prefix below a default namespace of SOAP; it is taken for one of CWMP
 	{"defaultNamespace", "of the envelope", "", `<Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"><Body><RebootResponse/></Body></Envelope>`, rebooted},
 	// Deviation: 7 of 138 messages – qualify arguments (cwmp:DeviceId) or give them a default namespace; arguments go by their local name
 	{"qualifiedArgument", "prefixed", "", envelope("", `<cwmp:SetParameterValuesResponse><cwmp:Status>1</cwmp:Status></cwmp:SetParameterValuesResponse>`),
@@ -56,7 +56,7 @@ var tolerances = []struct {
 	{"noArgument", "no Event, no ParameterList", "", informWith(``), &cwmp.Inform{DeviceID: testDevice}},
 	{"noArgument", "no Status", "", envelope("", `<cwmp:SetParameterValuesResponse/>`), &cwmp.SetParameterValuesResponse{}},
 	{"noArgument", "no list", "", envelope("", `<cwmp:GetParameterValuesResponse></cwmp:GetParameterValuesResponse>`), &cwmp.GetParameterValuesResponse{}},
-	// Deviation: several CPE – call the items of an array otherwise; items are read under any name
+	// Deviation: as a precaution – items of an array called otherwise; items are read under any name
 	{"itemName", "items called otherwise", "", envelope("", `<cwmp:GetRPCMethodsResponse><MethodList><xsd:string>Inform</xsd:string><item>Kicked</item>`+
 		`</MethodList></cwmp:GetRPCMethodsResponse>`), &cwmp.GetRPCMethodsResponse{Methods: []string{"Inform", "Kicked"}}},
 	// Deviation: MikroTik – writes no SOAP Header, others an empty one; it is not needed
@@ -65,10 +65,10 @@ var tolerances = []struct {
 	// Deviation: 94 of 138 messages – have no XML declaration, or blank lines before it; both are read
 	{"noDeclaration", "blank lines before the declaration", "", "\r\n\n <?xml version=\"1.0\"?>" + envelope("", reboot), rebooted},
 	{"noDeclaration", "none", "", envelope("", reboot), rebooted},
-	// Deviation: several CPE – write comments and processing instructions between elements; they are passed over
+	// Deviation: as a precaution – comments and processing instructions between elements and in text; they are passed over
 	{"instruction", "before, between, inside and after", "", `<?pi?><!-- a -->` + strings.Replace(oneValue(`<?pi x?><!-- <Value>no</Value> --><Value xsi:type="xsd:string">a<!-- b -->c<?pi?></Value>`), "<soap-env:Body>", "<!-- c --><soap-env:Body>", 1) + "<!-- end -->",
 		valuesResponse(stringValue("Device.A", "ac"))},
-	// Deviation: several CPE – begin with a byte order mark, or write UTF-16 with or without one; all are read
+	// Deviation: several CPE – begin with a byte order mark; it is read, and as a precaution so is UTF-16, with and without one
 	{"byteOrderMark", "UTF-8", "", "\xef\xbb\xbf" + oneValue(`<Value xsi:type="xsd:string">ä</Value>`), valuesResponse(stringValue("Device.A", "ä"))},
 	{"byteOrderMark", "UTF-16, little end first", "", "\xff\xfe" + utf16LE(oneValue(`<Value xsi:type="xsd:string">ä</Value>`)), valuesResponse(stringValue("Device.A", "ä"))},
 	{"byteOrderMark", "UTF-16, big end first", "", "\xfe\xff\x00<\x00E\x00n\x00v\x00e\x00l\x00o\x00p\x00e\x00>\x00<\x00B\x00o\x00d\x00y\x00/\x00>\x00<\x00/\x00E\x00n\x00v\x00e\x00l\x00o\x00p\x00e\x00>", nil},
@@ -79,7 +79,7 @@ var tolerances = []struct {
 	// Deviation: several CPE – quote attributes with apostrophes, with blanks around the equals sign; both are read
 	{"singleQuotes", "in declarations and types", "", strings.ReplaceAll(oneValue(`<Value xsi:type = 'xsd:string' >a</Value >`), `"`, `'`),
 		valuesResponse(stringValue("Device.A", "a"))},
-	// Deviation: several CPE – send text/html, nothing, or "text/xml; encoding=utf-8" as Content-Type; only its charset is looked at
+	// Deviation: several CPE – send text/html, nothing, or a Content-Type with "encoding" for "charset"; only its charset is looked at
 	{"contentType", "text/html", "text/html", envelope("", reboot), rebooted},
 	{"contentType", "with encoding for charset", `text/xml; encoding=utf-8`, oneValue("<Value xsi:type=\"xsd:string\">é</Value>"), valuesResponse(stringValue("Device.A", "é"))},
 	{"contentType", "no type at all", `;charset`, envelope("", reboot), rebooted},
@@ -194,7 +194,7 @@ var tolerances = []struct {
 	{"faultCode", "no number", "", envelope("", `<soap-env:Fault><detail><cwmp:Fault><FaultCode>bad</FaultCode></cwmp:Fault></detail></soap-env:Fault>`), &cwmp.Fault{Code: 9002}},
 	{"faultCode", "none of the standard's", "", transferComplete(`<FaultStruct><FaultCode>1</FaultCode><FaultString>error</FaultString></FaultStruct>`), &cwmp.TransferComplete{Fault: &cwmp.Fault{Code: 1, Text: "error"}}},
 	{"faultCode", "a vendor's", "", envelope("", `<cwmp:Fault><FaultCode>9800</FaultCode></cwmp:Fault>`), &cwmp.Fault{Code: 9800}},
-	// Deviation: several CPE – leave the xsi:type of a DU operation out; it is told from the arguments
+	// Deviation: as a precaution – a DU operation without xsi:type; it is told from the arguments
 	{"operationKind", "told from the arguments", "", envelope("", `<cwmp:ChangeDUState><Operations><URL>u</URL></Operations><Operations><UUID>i</UUID></Operations>`+
 		`<Operations><URL>u</URL><Version>2</Version></Operations></cwmp:ChangeDUState>`),
 		&cwmp.ChangeDUState{Operations: []cwmp.DUOperation{{Kind: "Install", URL: "u"}, {Kind: "Uninstall", UUID: "i"}, {Kind: "Update", URL: "u", Version: "2"}}}},

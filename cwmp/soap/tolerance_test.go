@@ -77,10 +77,10 @@ func TestHeaderTolerances(t *testing.T) {
 		{"an ID on a line of its own", id("<cwmp:ID>\n\ta\n</cwmp:ID>"), soap.Envelope{ID: "a", HasID: true}},
 		{"an ID without namespace", id("<ID>a</ID>"), soap.Envelope{ID: "a", HasID: true}},
 		{"the ID of a namespace of another version", id(`<c:ID xmlns:c="urn:dslforum-org:cwmp-1-2">a</c:ID>`), soap.Envelope{ID: "a", HasID: true}},
-		// Deviation: several CPE – mark headers of their own with mustUnderstand; they are passed over
+		// Deviation: as a precaution – headers that nobody knows, marked with mustUnderstand; they are passed over
 		{"headers of others", id(`<x:Y xmlns:x="urn:x" soap-env:mustUnderstand="1"><ID>b</ID></x:Y><cwmp:ID>a</cwmp:ID>`), soap.Envelope{ID: "a", HasID: true}},
 		{"numbers that are none", id(`<cwmp:SessionTimeout>long</cwmp:SessionTimeout><cwmp:HoldRequests>0</cwmp:HoldRequests>`), soap.Envelope{}},
-		// Deviation: several CPE – write a CWMP namespace with a slash behind it, a leading zero, or a number above 1-4; it is read as the version that is meant, 1.4 at most
+		// Deviation: as a precaution – a CWMP namespace with a slash behind it, or a number above 1-4; it is read as the version that is meant, 1.4 at most
 		{"version with a slash behind", version("urn:dslforum-org:cwmp-1-2/"), soap.Envelope{Version: cwmp.Version1_2}},
 		{"version to come", version("urn:dslforum-org:cwmp-1-7"), soap.Envelope{Version: cwmp.Version1_4}},
 		{"version of nobody, on an element that is not qualified", strings.ReplaceAll(version("urn:cwmp"), "cwmp:Reboot", "Reboot"), soap.Envelope{}},

@@ -237,6 +237,8 @@ func TestProxyChangesNothing(t *testing.T) {
 }
 
 // One upstream connection for each CPE connection, closed with it.
+//
+// Deviation: GenieACS – binds a session to the connection and the cookie, and the digest nonce to the connection; each connection of a CPE has one of its own to the ACS
 func TestConnectionsArePaired(t *testing.T) {
 	url, e := front(t, upstream.ProxyConfig{}, bySerial)
 	a, b := newClient(t, url), newClient(t, url)
@@ -267,6 +269,7 @@ func TestCloseIsPassedOn(t *testing.T) {
 	}
 }
 
+// Deviation: FreeACS – reads a chunked Inform as an empty POST; requests are passed on with a length
 func TestChunkedInformGetsALength(t *testing.T) {
 	url, e := front(t, upstream.ProxyConfig{}, bySerial)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))

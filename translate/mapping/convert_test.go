@@ -72,6 +72,8 @@ func TestConversions(t *testing.T) {
 }
 
 // The spellings of date and time met in the field.
+//
+// Deviation: several CPE – write dates in many spellings, the year 0000, or a port number as dateTime; USP gets ISO 8601, and the unknown time for what is none
 func TestDateTime(t *testing.T) {
 	for in, want := range map[string]string{
 		"2013-10-15T15:48:15.123+0000":  "2013-10-15T15:48:15.123Z",

@@ -60,6 +60,8 @@ func pathsOf(refs []dm.Ref) (paths []string) {
 
 // A host keeps its number by its MAC address, wherever the CPE puts it; a number
 // is never given to another.
+//
+// Deviation: several CPE – renumber hosts and stations at a reboot; they keep the numbers that controllers know, by their MAC address
 func TestHostsKeepTheirNumbers(t *testing.T) {
 	steps := []struct {
 		macs             []string
@@ -102,6 +104,8 @@ func TestHostsKeepTheirNumbers(t *testing.T) {
 
 // A row created where one was deleted is another row, though the CPE gives it
 // the same number.
+//
+// Deviation: several CPE – give the number of a deleted row to a new one; controllers see a new number
 func TestADeletedRowsNumberIsNotUsedAgain(t *testing.T) {
 	s := show(t, gatewaySet(t), gatewayTree(t))
 	const mapping = cwmp.Path("InternetGatewayDevice.WANDevice.1.WANConnectionDevice.1.WANIPConnection.1.PortMapping.1.")

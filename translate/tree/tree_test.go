@@ -26,6 +26,7 @@ func TestSplitAndJoin(t *testing.T) {
 		{"Device.Time.NTPServer1", "Device.Time.NTPServer1", dm.Inst(), true},
 		{"Device.A.4294967295.B", "Device.A.{i}.B", dm.Inst(4294967295), true},
 		{"Device.A.4294967296.B", "Device.A.4294967296.B", dm.Inst(), true}, // no instance number
+		// Deviation: Thomson – sends ".ExternalIPAddress" without its path; it is no parameter of the tree
 		{".ExternalIPAddress", "", dm.Inst(), false},
 		{"Device..X", "", dm.Inst(), false},
 		{"", "", dm.Inst(), false},
@@ -86,6 +87,8 @@ func TestTemplate(t *testing.T) {
 
 // A writable object is a table without rows, unless it has other children: some
 // CPE tell every object to be writable.
+//
+// Deviation: several CPE – tell every object to be writable; only those that look like tables are tables
 func TestWritableObjects(t *testing.T) {
 	b := NewBuilder("Device.")
 	for _, n := range []cwmp.ParameterInfo{

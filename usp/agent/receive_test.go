@@ -107,6 +107,7 @@ func TestGetSupportedProtocol(t *testing.T) {
 	}
 }
 
+// Deviation: usp-js – sends no Response Topic; answers go to the topic that is configured for the controller
 func TestReplyGoesToTheConfiguredTopicWithoutResponseTopic(t *testing.T) {
 	b := newBench(t)
 	rec, err := record.WrapMsg(primary, testAgent, "1.2", &usppb.Msg{Header: &usppb.Header{MsgId: "m"}, Body: &usppb.Body{MsgBody: &usppb.Body_Request{Request: getReq("Device.")}}})

@@ -50,6 +50,7 @@ func TestParse(t *testing.T) {
 	}{
 		{"ordinary", `Digest realm="CPE", qop="auth,auth-int", nonce="a=b,c", algorithm=MD5`,
 			[]digest.Scheme{{Name: "digest", Params: map[string]string{"realm": "CPE", "qop": "auth,auth-int", "nonce": "a=b,c", "algorithm": "MD5"}}}},
+		// Deviation: several CPE – write digest parameters without quotes, in any case, with blanks around the equals sign; all are read
 		{"no quotes, no blanks, other case", `DIGEST Realm=CPE,Nonce=1`,
 			[]digest.Scheme{{Name: "digest", Params: map[string]string{"realm": "CPE", "nonce": "1"}}}},
 		{"two challenges in one header", `Digest realm="d", nonce="n", Basic realm="b"`,
@@ -57,6 +58,7 @@ func TestParse(t *testing.T) {
 				{Name: "digest", Params: map[string]string{"realm": "d", "nonce": "n"}},
 				{Name: "basic", Params: map[string]string{"realm": "b"}}}},
 		{"basic credentials with padding", `Basic Og==`, []digest.Scheme{{Name: "basic", Token: "Og==", Params: map[string]string{}}}},
+		// Deviation: several CPE – send the word Basic and nothing behind it; read as credentials that are empty
 		{"basic, empty credentials", `Basic `, []digest.Scheme{{Name: "basic", Params: map[string]string{}}}},
 		{"blanks around equals", `Basic realm = "x y"`, []digest.Scheme{{Name: "basic", Params: map[string]string{"realm": "x y"}}}},
 		{"escaped quote", `Digest realm="a\"b"`, []digest.Scheme{{Name: "digest", Params: map[string]string{"realm": `a"b`}}}},

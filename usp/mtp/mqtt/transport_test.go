@@ -195,6 +195,7 @@ func TestIncomingPublish(t *testing.T) {
 		local   usp.EndpointID
 		replyTo string
 	}{
+		// Deviation: usp-js – sends no Content Type and no user properties; the record is taken for one
 		{name: "plain, as some controllers send", topic: topic, payload: "r", local: agent},
 		{name: "usp.msg", topic: topic, payload: "r", props: packets.Properties{ContentType: "usp.msg", ResponseTopic: "c/1"}, local: agent, replyTo: "c/1"},
 		{name: "MIME type", topic: topic, payload: "r", props: packets.Properties{ContentType: "application/vnd.bbf.usp.msg"}, local: agent}, // R-MQTT.27a

@@ -33,6 +33,7 @@ func TestHandshake(t *testing.T) {
 		{name: "extension offered, one agent", path: "/usp/" + string(agentA), header: usesExtension(`bbf-usp-protocol; eid="proto::controller-1"`),
 			peer: controller, local: agentA, answer: `bbf-usp-protocol; eid="` + string(agentA) + `"`},
 		{name: "extension offered, any agent", path: "/usp", header: usesExtension(`permessage-deflate, bbf-usp-protocol;eid=proto::controller-1`), peer: controller},
+		// Deviation: ws of Node.js – refuses an extension that it has not offered; bbf-usp-protocol is answered only when offered
 		{name: "other extension", path: "/usp/" + string(agentA), header: usesExtension(`permessage-deflate; client_max_window_bits`), local: agentA},
 		{name: "query before extension", path: "/usp?eid=proto::controller-1", header: usesExtension(`bbf-usp-protocol; eid="proto::other"`), peer: controller},
 		{name: "bad eid", path: "/usp?eid=nobody", status: 400},

@@ -133,6 +133,7 @@ func TestSendFindsTheConnection(t *testing.T) {
 	}
 }
 
+// Deviation: usp-js – gives no eid; the connection is bound to the sender of its first record
 func TestFirstRecordNamesThePeer(t *testing.T) {
 	h := mtptest.NewRecorder()
 	s := serve(t, Config{}, h)
