@@ -68,7 +68,7 @@ func faultFields[T any](name string, at func(*T) **cwmp.Fault) []field[T] {
 			return err
 		}},
 		{name: "FaultString", read: func(s *scanner, m *T) error {
-			v, err := s.text(trimLayout)
+			v, err := s.layoutText()
 			if f := *at(m); err == nil && f != nil {
 				f.Text = v
 			}
@@ -102,7 +102,7 @@ func readFault(s *scanner) (*cwmp.Fault, error) {
 		case "FaultString":
 			err = faultMembers[1].read(s, &f)
 		case "faultstring":
-			soapText, err = s.text(trimLayout)
+			soapText, err = s.layoutText()
 		case "faultcode":
 			err = s.skip()
 		case "SetParameterValuesFault":

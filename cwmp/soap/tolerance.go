@@ -209,7 +209,7 @@ func readEventStruct(s *scanner, m *cwmp.Inform) error {
 			err = readEventCode(s, m)
 		case "CommandKey":
 			var key string
-			if key, err = s.text(trimLayout); len(m.Events) > first {
+			if key, err = s.layoutText(); len(m.Events) > first {
 				m.Events[len(m.Events)-1].CommandKey = key
 			} else {
 				early = key
