@@ -25,6 +25,7 @@ var layers = []struct{ pkg, title string }{
 	{"cwmp/soap", "SOAP and XML"},
 	{"cwmp/acs", "HTTP, authentication and sessions"},
 	{"cwmp/connreq", "Connection requests"},
+	{"cwmp/lightweight", "Lightweight notifications"},
 	{"cwmp/upstream", "In front of an existing ACS"},
 	{"cwmp", "Values and versions"},
 	{"translate", "RPCs and data models"},
@@ -119,10 +120,11 @@ func deviations(f sourceFile, tests []sourceFile) (found []deviation, err error)
 	for _, group := range f.ast.Comments {
 		for _, text := range marked(group) {
 			d := deviation{pkg: f.pkg, at: f.set.Position(group.Pos())}
-			var ok, done bool
-			d.who, d.what, ok = strings.Cut(text, " – ")
-			d.what, d.done, done = strings.Cut(d.what, "; ")
-			if !ok || !done || d.who == "" || d.what == "" || d.done == "" || strings.Contains(d.done, "; ") {
+			who, rest, _ := strings.Cut(text, " – ")
+			if i := strings.LastIndex(rest, "; "); i >= 0 {
+				d.who, d.what, d.done = who, rest[:i], strings.TrimSuffix(rest[i+2:], ".")
+			}
+			if d.who == "" || d.what == "" || d.done == "" {
 				return nil, fmt.Errorf("%s: %q is not of the form \"%swho – what they do; what is done\"", d.at, text, deviationMark)
 			}
 			if d.test, err = provenBy(f, group, tests); err != nil {
@@ -245,7 +247,7 @@ func TestDeviations(t *testing.T) {
 		{"over a row inside a test", "func TestA(t *testing.T) {\nm := map[string]int{\n\"a\": 1,\n// Deviation: A – b; c\n\"d\": 2}\nt.Run(\"\", nil)\n}", "A|b|c|TestA/d"},
 		{"without who", "// Deviation: does b; c\nfunc TestA(t *testing.T) {}", "error: not of the form"},
 		{"without what is done", "// Deviation: A – does b\nfunc TestA(t *testing.T) {}", "error: not of the form"},
-		{"with two things done", "// Deviation: A – does b; c; d\nfunc TestA(t *testing.T) {}", "error: not of the form"},
+		{"what is done comes last", "// Deviation: A – does b; others do c; d.\nfunc TestA(t *testing.T) {}", "A|does b; others do c|d|TestA"},
 		{"over a helper", "// Deviation: A – b; c\nfunc helper() {}", "error: no test"},
 		{"over a table that nothing uses", "var table = []string{\n// Deviation: A – b; c\n\"d\"}", "error: no test uses"},
 		{"over nothing", "// Deviation: A – b; c\n\nfunc TestA(t *testing.T) {}", "error: over no test"},
