@@ -9,7 +9,7 @@
 //	// Deviation: <who> – <what they do>; <what is done>
 //
 // What is done comes behind the last semicolon; the comment goes on to its end, or
-// to an empty line. TestTolerances collects these comments from all packages, with the name of the
-// test and of the row, and fails while the page says anything else; run with -update
-// it writes the page anew.
+// to an empty line. TestTolerances collects these comments from all packages, with
+// the name of the test and of the row, and fails while the page says anything else;
+// run with -update it writes the page anew.
 package test

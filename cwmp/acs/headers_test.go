@@ -49,3 +49,18 @@ func TestNothingReadBecomesAHeader(t *testing.T) {
 		})
 	}
 }
+
+// TestCookieHasAPath: it comes back whatever path the CPE posts to.
+//
+// Deviation: several CPE – return a cookie that has no Path only for the very path it came from; ours has Path=/
+func TestCookieHasAPath(t *testing.T) {
+	_, url := listen(t, acs.Config{Fleet: newFleet()})
+	resp, err := newCPE(t, url).transport.RoundTrip(request("POST", url+"/deep/path", envelope("1", informOf("A")), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if c := resp.Cookies(); len(c) != 1 || c[0].Name != acs.CookieName || c[0].Path != "/" {
+		t.Errorf("cookies %v, want one with the path /", c)
+	}
+}
