@@ -21,7 +21,7 @@ type Kind uint8
 const (
 	Meta         Kind = iota + 1 // schema version, node settings
 	Device                       // owner: device key; one record "", the device's identity and state
-	Tree                         // owner: device key; one record "", instances and values
+	Tree                         // owner: device key; "", instances and values; "discovery", one that has not ended
 	Instances                    // owner: device key; one record "", the map of USP instance numbers
 	Template                     // owner: template id; one record ""
 	Endpoint                     // owner: endpoint id; one record "", its device key
@@ -33,6 +33,7 @@ const (
 	Due                          // owner: 16 hex digits of unix milliseconds; name: what is due
 	Audit                        // owner: device key; name: time and sequence
 	Credential                   // owner: device key or rule; name: kind of credential
+	Model                        // owner: hash of a model and firmware; one record "", what its devices have in common
 	kindEnd
 )
 

@@ -50,6 +50,9 @@ type ConnectionRequest struct {
 	Timeout  time.Duration // default 10 s
 	Username string        // "": generated for each CPE and set on it
 	Password string
+	// LeaveCredentials writes no credentials to CPE: they keep those that they
+	// were given by other means. Without a Username none are used then.
+	LeaveCredentials bool
 }
 
 // ACS is the part of acs.Server that a Bridge uses: the queue of a CPE.
@@ -180,7 +183,24 @@ func (b *Bridge) keep(dev *device, batch *store.Batch) (durable func(ctx context
 // run queues a job on a CPE and waits for its end, at most for the deadline of
 // live operations.
 func (b *Bridge) run(ctx context.Context, dev *device, job acs.Job) error {
+	if until := b.quietUntil(dev); b.now().Before(until) {
+		return fmt.Errorf("%w, until %s", errQuiet, until.UTC().Format(time.RFC3339))
+	}
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Deadline)
 	defer cancel()
-	return b.acs.Do(ctx, dev.key, job)
+	return b.acs.Do(ctx, dev.key, func(ctx context.Context, s *acs.Session) error {
+		return job(ctx, s.Through(b.caller(dev, s)))
+	})
+}
+
+// errQuiet is why nothing is asked of a CPE now.
+var errQuiet = errors.New("the CPE has just booted, and its profile has it left alone for a time (quiet_after_boot)")
+
+// quietUntil returns when a CPE that has booted may be spoken to.
+func (b *Bridge) quietUntil(dev *device) time.Time {
+	rec := dev.state.Load().rec
+	if rec.LastBoot.IsZero() {
+		return time.Time{}
+	}
+	return rec.LastBoot.Add(b.profile(rec).QuietAfterBoot)
 }

@@ -46,6 +46,7 @@ func (b *Bridge) List(ctx context.Context, filter string, after cwmp.DeviceKey, 
 type Detail struct {
 	Record   Record // without its secrets
 	Mapping  string
+	Profiles []string // device profiles that are for it
 	Coverage mapping.Report
 	Rows     int
 }
@@ -60,6 +61,7 @@ func (b *Bridge) Show(ctx context.Context, id usp.EndpointID) (Detail, error) {
 	s := dev.state.Load()
 	d := Detail{Record: *s.rec}
 	d.Record.Secret = nil
+	d.Profiles = b.profile(s.rec).Names
 	if s.program != nil {
 		d.Mapping = s.program.Mappings()
 		d.Coverage = mapping.Coverage(s.program, s.tree)
@@ -94,7 +96,7 @@ func (b *Bridge) Forget(ctx context.Context, id usp.EndpointID) error {
 	dev.mu.Lock()
 	defer dev.mu.Unlock()
 	var batch store.Batch
-	for _, k := range []store.Key{recordKey(dev.key), treeKey(dev.key), numbersKey(dev.key), endpointKey(id)} {
+	for _, k := range []store.Key{recordKey(dev.key), treeKey(dev.key), progressKey(dev.key), numbersKey(dev.key), endpointKey(id)} {
 		batch.Delete(k)
 	}
 	if err := b.store.Commit(ctx, &batch); err != nil {
@@ -112,6 +114,9 @@ type Explained struct {
 	mapping.Explanation
 	Age   time.Duration // of the cached value
 	Error string        // why there is no value
+
+	Profiles []string // of the device
+	Learnt   []string // of the device, see Learnt.Describe
 }
 
 // Explain shows where a USP path, with instance numbers, lives on the CPE, how
@@ -130,7 +135,7 @@ func (b *Bridge) Explain(ctx context.Context, id usp.EndpointID, path string) (E
 	if !ok {
 		return Explained{}, usp.Errorf(usp.ErrInvalidPath, path, "no such element in the data model of %s; `uspbridge supported` lists what there is", id)
 	}
-	out := Explained{Explanation: s.See(b.now).Explain(ref)}
+	out := Explained{Explanation: s.See(b.now).Explain(ref), Profiles: b.profile(s.rec).Names, Learnt: s.rec.Describe()}
 	if _, at, state := s.See(b.now).Read(ref); state == mapping.Known {
 		out.Age = b.now().Sub(time.Unix(int64(at), 0))
 	}

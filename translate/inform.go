@@ -100,7 +100,11 @@ func (b *Bridge) takeInform(ctx context.Context, dev *device, s *acs.Session, in
 		var changed []source
 		var told []agent.Event
 		if old.tree != nil {
-			changed = c.update(old, inform.ParameterList, b.now())
+			values := inform.ParameterList
+			if c.rec.SecondRoot == "" {
+				values = underRoot(values, old.rec.Root)
+			}
+			changed = c.update(old, values, b.now())
 			told = c.reconcile(old.program, old.numbers)
 		}
 		if inform.HasEvent(cwmp.EventBoot) && old.program != nil {
@@ -159,9 +163,6 @@ func (b *Bridge) informed(old *Record, s *acs.Session, inform *cwmp.Inform) *Rec
 	}
 	rec.ID.Manufacturer = strings.Clone(s.DeviceID().Manufacturer)
 	rec.CWMPVersion = s.Version().String()
-	if root := rootOf(inform.ParameterList); root != "" {
-		rec.Root = cwmp.Path(strings.Clone(string(root)))
-	}
 	for _, p := range []struct {
 		name string
 		to   *string
@@ -175,6 +176,18 @@ func (b *Bridge) informed(old *Record, s *acs.Session, inform *cwmp.Inform) *Rec
 		if v, ok := inform.Parameter(p.name); ok && v.Text != "" {
 			*p.to = strings.Clone(v.Text)
 		}
+	}
+	if root := rootOf(inform.ParameterList); root != "" && (rec.Template == "" || rec.Software != rec.DiscoveredSW) {
+		// Once the tree is known, its root is what was found, not what the
+		// Inform has: they differ on some CPE.
+		rec.Root = cwmp.Path(strings.Clone(string(root)))
+	}
+	rec.SecondRoot = secondRoot(inform.ParameterList, old.SecondRoot)
+	if inform.HasEvent(cwmp.EventBoot) {
+		rec.LastBoot = b.now()
+	}
+	if inform.HasEvent(cwmp.EventBootstrap) {
+		rec.LastBootstrap = b.now()
 	}
 	if inform.HasEvent(cwmp.EventBootstrap) && rec.Template != "" {
 		// TR-069 3.7.1.5: what the ACS had set may be gone.

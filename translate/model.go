@@ -108,7 +108,7 @@ func (b *Bridge) watch(dev *device, names []cwmp.Path) error {
 	}
 	rec := old.clone()
 	rec.Watched = names
-	rec.Denied = nil // a CPE that refused once is asked again
+	rec.Denied = without(old.Denied, without(old.Denied, names)) // what nobody watches is asked for anew if somebody does
 	var batch store.Batch
 	dev.apply(change{rec: rec}, &batch)
 	durable := b.keep(dev, &batch)

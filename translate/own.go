@@ -2,6 +2,7 @@ package translate
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -29,6 +30,18 @@ func (b *Bridge) own(s *snapshot, name string) string {
 		return strconv.FormatInt(int64(b.now().Sub(rec.Discovered).Seconds()), 10)
 	case "X_USPBRIDGE_CWMP.Mapping":
 		return s.program.Mappings()
+	case "X_USPBRIDGE_CWMP.Profiles":
+		return strings.Join(b.profile(rec).Names, ",")
+	case "X_USPBRIDGE_CWMP.Learnt":
+		return strings.Join(rec.Describe(), "; ")
+	case "X_USPBRIDGE_CWMP.SupportedRPCs":
+		return strings.Join(rec.Methods, ",")
+	case "X_USPBRIDGE_CWMP.UnsupportedRPCs":
+		return strings.Join(rec.Learnt.Refusals(), ",")
+	case "X_USPBRIDGE_CWMP.RefusedSettings":
+		return strings.Join(rec.Refusals(), "; ")
+	case "X_USPBRIDGE_CWMP.Discovery":
+		return rec.Discovery()
 	}
 	return ""
 }

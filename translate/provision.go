@@ -8,7 +8,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
@@ -17,30 +20,68 @@ import (
 )
 
 // provision gives a CPE what the configuration wants every CPE to have: the
-// credentials of connection requests, once, and the inform interval, where it
-// is another. Nothing is written twice.
+// credentials of connection requests, once, and its periodic Informs, where they
+// are others. Nothing is written twice. What the CPE refuses is remembered, and
+// tried again when its firmware or the configuration has changed.
 func (b *Bridge) provision(ctx context.Context, cpe acs.Caller, dev *device) error {
 	s := dev.state.Load()
 	wanted := b.settings()
-	if s.rec.Provisioned == wanted || s.tree == nil {
+	given := s.rec.Provisioned == wanted
+	again := len(s.rec.RefusedSettings) > 0 && s.rec.RefusedBy != firmware(s.rec)
+	if s.tree == nil || given && !again {
 		return nil
 	}
 	username, password, err := b.credentials(s.rec)
 	if err != nil {
 		return err
 	}
-	if err := b.keepCredentials(ctx, dev, username, password, ""); err != nil {
+	if err := b.keepProvisioned(ctx, dev, username, password, "", nil); err != nil {
 		return err
 	}
-	for _, group := range b.provisioned(s, username, password) {
-		err := setSupported(ctx, cpe, group)
-		if isFault(err) {
-			b.log.Warn("the CPE refuses a setting of the management server", "device", dev.key, "parameter", group[0].Name, "error", err)
-		} else if err != nil {
+	refused := make(map[cwmp.Path]string)
+	for _, g := range b.provisioned(s, username, password) {
+		if given && !g.among(s.rec.RefusedSettings) {
+			continue
+		}
+		if err := b.give(ctx, cpe, dev, g, refused); err != nil {
 			return err
 		}
 	}
-	return b.keepCredentials(ctx, dev, username, password, wanted)
+	return b.keepProvisioned(ctx, dev, username, password, wanted, refused)
+}
+
+// setting is what has to be set in one SetParameterValues. Of a pair that makes
+// sense only together nothing is set alone.
+type setting struct {
+	values []cwmp.ParameterValue
+	pair   bool
+}
+
+// among reports whether one of its parameters was refused before.
+func (g setting) among(refused map[cwmp.Path]string) bool {
+	return slices.ContainsFunc(g.values, func(v cwmp.ParameterValue) bool { _, was := refused[v.Name]; return was })
+}
+
+// give sets what belongs together; what is refused together is tried one by one
+// if it is no pair.
+func (b *Bridge) give(ctx context.Context, cpe acs.Caller, dev *device, g setting, refused map[cwmp.Path]string) error {
+	_, err := setValues(ctx, cpe, g.values)
+	if err == nil || !isFault(err) {
+		return err
+	}
+	if len(g.values) > 1 && !g.pair {
+		for _, v := range g.values {
+			if err := b.give(ctx, cpe, dev, setting{values: []cwmp.ParameterValue{v}}, refused); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, v := range g.values {
+		refused[v.Name] = err.Error()
+	}
+	b.log.Warn("the CPE refuses a setting of the management server", "device", dev.key, "parameter", g.values[0].Name, "error", err)
+	return nil
 }
 
 // settings names what the configuration wants CPE to have, so that a change of
@@ -48,12 +89,12 @@ func (b *Bridge) provision(ctx context.Context, cpe acs.Caller, dev *device) err
 // password.
 func (b *Bridge) settings() string {
 	c := b.cfg.ConnectionRequest
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %d", c.Username, c.Password, b.cfg.InformInterval))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %t %d", c.Username, c.Password, c.LeaveCredentials, b.cfg.InformInterval))
 	return hex.EncodeToString(sum[:8])
 }
 
 // credentials returns what connection requests to a CPE authenticate with: as
-// configured, as it has, or new random ones.
+// configured, as it has, or new random ones; none if the CPE is to keep its own.
 func (b *Bridge) credentials(rec *Record) (username, password string, err error) {
 	if c := b.cfg.ConnectionRequest; c.Username != "" {
 		return c.Username, c.Password, nil
@@ -61,6 +102,9 @@ func (b *Bridge) credentials(rec *Record) (username, password string, err error)
 	if rec.Username != "" {
 		password, err = rec.password(b.cfg.Sealer)
 		return rec.Username, password, err
+	}
+	if b.cfg.ConnectionRequest.LeaveCredentials {
+		return "", "", nil
 	}
 	secret := make([]byte, 18)
 	if _, err := rand.Read(secret); err != nil {
@@ -70,13 +114,17 @@ func (b *Bridge) credentials(rec *Record) (username, password string, err error)
 	return "uspbridge-" + text[:8], text[8:], nil
 }
 
-// keepCredentials stores the credentials. They are durable before the CPE is
-// told, or a crash in between would lock the bridge out.
-func (b *Bridge) keepCredentials(ctx context.Context, dev *device, username, password, provisioned string) error {
+// keepProvisioned stores the credentials, what has been given of the settings,
+// and what was refused. Credentials are durable before the CPE is told, or a
+// crash in between would lock the bridge out.
+func (b *Bridge) keepProvisioned(ctx context.Context, dev *device, username, password, provisioned string, refused map[cwmp.Path]string) error {
 	dev.mu.Lock()
 	rec := dev.state.Load().rec.clone()
 	rec.setPassword(b.cfg.Sealer, password)
 	rec.Username, rec.Provisioned = username, provisioned
+	if provisioned != "" {
+		rec.RefusedSettings, rec.RefusedBy = refused, firmware(rec)
+	}
 	var batch store.Batch
 	dev.apply(change{rec: rec}, &batch)
 	durable := b.keep(dev, &batch)
@@ -84,30 +132,70 @@ func (b *Bridge) keepCredentials(ctx context.Context, dev *device, username, pas
 	return durable(ctx)
 }
 
-// provisioned returns what has to be set, in groups that belong together.
-func (b *Bridge) provisioned(s *snapshot, username, password string) (groups [][]cwmp.ParameterValue) {
-	server := s.rec.Root + "ManagementServer."
-	if _, has := writable(s.tree, server+"ConnectionRequestUsername"); has {
-		groups = append(groups, []cwmp.ParameterValue{
+// provisioned returns what has to be set.
+func (b *Bridge) provisioned(s *snapshot, username, password string) (groups []setting) {
+	server := managementServer(s)
+	if _, has := writable(s.tree, server+"ConnectionRequestUsername"); has && !b.cfg.ConnectionRequest.LeaveCredentials {
+		groups = append(groups, setting{pair: true, values: []cwmp.ParameterValue{
 			{Name: server + "ConnectionRequestUsername", Value: cwmp.Value{Type: cwmp.TypeString, Text: username}},
 			{Name: server + "ConnectionRequestPassword", Value: cwmp.Value{Type: cwmp.TypeString, Text: password}},
-		})
+		}})
 	}
-	if b.cfg.InformInterval <= 0 {
-		return groups
-	}
-	interval := strconv.Itoa(int(b.cfg.InformInterval.Seconds()))
-	var inform []cwmp.ParameterValue
-	if now, has := writable(s.tree, server+"PeriodicInformInterval"); has && now != interval {
-		inform = append(inform, cwmp.ParameterValue{Name: server + "PeriodicInformInterval", Value: cwmp.Value{Type: cwmp.TypeUnsignedInt, Text: interval}})
-	}
-	if now, has := writable(s.tree, server+"PeriodicInformEnable"); has && !isTrue(now) {
-		inform = append(inform, cwmp.ParameterValue{Name: server + "PeriodicInformEnable", Value: cwmp.Value{Type: cwmp.TypeBoolean, Text: "1"}})
-	}
-	if len(inform) > 0 {
-		groups = append(groups, inform)
+	if inform := b.periodicInform(s, server); len(inform) > 0 {
+		groups = append(groups, setting{values: inform})
 	}
 	return groups
+}
+
+// managementServer returns the object with the settings of the CPE's ACS, under
+// the other root on CPE that have it there.
+func managementServer(s *snapshot) cwmp.Path {
+	const object = "ManagementServer."
+	if other := otherRoot(s.rec.Root); s.tree.Template().HasObject(string(other)+object) && !s.tree.Template().HasObject(string(s.rec.Root)+object) {
+		return other + object
+	}
+	return s.rec.Root + object
+}
+
+// periodicInform returns what has to be set for the CPE to inform as configured.
+func (b *Bridge) periodicInform(s *snapshot, server cwmp.Path) (values []cwmp.ParameterValue) {
+	seconds := int64(b.cfg.InformInterval / time.Second)
+	if seconds <= 0 {
+		return nil
+	}
+	interval := strconv.FormatInt(seconds, 10)
+	if now, has := writable(s.tree, server+"PeriodicInformInterval"); has && now != interval {
+		values = append(values, cwmp.ParameterValue{Name: server + "PeriodicInformInterval", Value: cwmp.Value{Type: cwmp.TypeUnsignedInt, Text: interval}})
+	}
+	at := informTime(s.rec.Key(), seconds)
+	if now, has := writable(s.tree, server+"PeriodicInformTime"); has && !samePhase(now, at, seconds) {
+		values = append(values, cwmp.ParameterValue{Name: server + "PeriodicInformTime", Value: cwmp.Value{Type: cwmp.TypeDateTime, Text: at.Format(time.RFC3339)}})
+	}
+	if now, has := writable(s.tree, server+"PeriodicInformEnable"); has && !isTrue(now) {
+		values = append(values, cwmp.ParameterValue{Name: server + "PeriodicInformEnable", Value: cwmp.Value{Type: cwmp.TypeBoolean, Text: "1"}})
+	}
+	return values
+}
+
+// informTime returns the moment that a CPE's periodic Informs are counted from
+// (TR-181 ManagementServer.PeriodicInformTime): each CPE has its own place in the
+// interval, always the same, so that a fleet that was switched on together does
+// not come together. It lies in the past, for CPE that wait for it.
+func informTime(key cwmp.DeviceKey, seconds int64) time.Time {
+	hash := fnv.New64a()
+	hash.Write([]byte(key))
+	return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(hash.Sum64()%uint64(seconds)) * time.Second)
+}
+
+// samePhase reports whether a CPE's PeriodicInformTime has the place in the
+// interval that it is to have.
+func samePhase(now string, at time.Time, seconds int64) bool {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05"} {
+		if t, err := time.Parse(layout, now); err == nil && t.Year() > 1 {
+			return (t.Unix()-at.Unix())%seconds == 0
+		}
+	}
+	return false
 }
 
 // writable returns the value of a parameter that the CPE lets be written.
@@ -124,126 +212,6 @@ func isTrue(text string) bool {
 	return text == "1" || text == "true" || text == "TRUE" || text == "True"
 }
 
-// setSupported writes parameters that belong together.
-func setSupported(ctx context.Context, cpe acs.Caller, values []cwmp.ParameterValue) error {
-	answer, err := cpe.Call(ctx, &cwmp.SetParameterValues{Values: values})
-	if err != nil {
-		return err
-	}
-	if _, ok := answer.(*cwmp.SetParameterValuesResponse); !ok {
-		return fmt.Errorf("the CPE answered SetParameterValues with %s", answer.RPC())
-	}
-	return nil
-}
-
-// setAttributes brings the CPE's notification attributes to what subscriptions
-// need: active notification for a watched parameter, passive where the CPE
-// refuses active, none for one no longer watched.
-func (b *Bridge) setAttributes(ctx context.Context, cpe acs.Caller, dev *device) error {
-	rec := dev.state.Load().rec
-	add, remove := without(without(rec.Watched, rec.Attributes), rec.Denied), without(rec.Attributes, rec.Watched)
-	if len(add) == 0 && len(remove) == 0 {
-		return nil
-	}
-	done, denied, err := b.notify(ctx, cpe, dev, add)
-	var cleared []cwmp.Path
-	if err == nil && len(remove) > 0 {
-		cleared, err = b.silence(ctx, cpe, remove)
-	}
-	dev.mu.Lock()
-	defer dev.mu.Unlock()
-	rec = dev.state.Load().rec.clone()
-	rec.Attributes = append(without(rec.Attributes, cleared), done...)
-	rec.Denied = append(rec.Denied[:len(rec.Denied):len(rec.Denied)], denied...)
-	var batch store.Batch
-	dev.apply(change{rec: rec}, &batch)
-	b.keep(dev, &batch)
-	return err
-}
-
-// notify asks for notifications of changes: all at once, else one by one, each
-// first active, then passive.
-func (b *Bridge) notify(ctx context.Context, cpe acs.Caller, dev *device, names []cwmp.Path) (done, denied []cwmp.Path, err error) {
-	if len(names) == 0 {
-		return nil, nil, nil
-	}
-	err = setNotification(ctx, cpe, names, cwmp.NotificationActive)
-	if err == nil {
-		return names, nil, nil
-	}
-	for _, name := range names {
-		if !isFault(err) && err != nil {
-			return done, denied, err
-		}
-		one := []cwmp.Path{name}
-		if err = setNotification(ctx, cpe, one, cwmp.NotificationActive); isFault(err) {
-			err = setNotification(ctx, cpe, one, cwmp.NotificationPassive)
-		}
-		switch {
-		case err == nil:
-			done = append(done, name)
-		case isFault(err):
-			denied = append(denied, name)
-			b.log.Warn("the CPE notifies no changes of a parameter; they are seen when it is read", "device", dev.key, "parameter", name, "error", err)
-		}
-	}
-	if isFault(err) {
-		err = nil
-	}
-	return done, denied, err
-}
-
-// silence clears attributes. A refusal means that the parameter is gone.
-func (b *Bridge) silence(ctx context.Context, cpe acs.Caller, names []cwmp.Path) (cleared []cwmp.Path, err error) {
-	err = setNotification(ctx, cpe, names, cwmp.NotificationOff)
-	if err == nil {
-		return names, nil
-	}
-	for _, name := range names {
-		if !isFault(err) && err != nil {
-			return cleared, err
-		}
-		if err = setNotification(ctx, cpe, []cwmp.Path{name}, cwmp.NotificationOff); err == nil || isFault(err) {
-			cleared = append(cleared, name)
-		}
-	}
-	if isFault(err) {
-		err = nil
-	}
-	return cleared, err
-}
-
-func setNotification(ctx context.Context, cpe acs.Caller, names []cwmp.Path, n cwmp.Notification) error {
-	req := &cwmp.SetParameterAttributes{}
-	for _, name := range names {
-		req.Entries = append(req.Entries, cwmp.SetParameterAttributesEntry{Name: name, NotificationChange: true, Notification: n})
-	}
-	_, err := cpe.Call(ctx, req)
-	return err
-}
-
-// without returns the members of a that are not in b.
-func without(a, b []cwmp.Path) (out []cwmp.Path) {
-	if len(a) == 0 {
-		return nil
-	}
-	in := make(map[cwmp.Path]bool, len(b))
-	for _, x := range b {
-		in[x] = true
-	}
-	for _, x := range a {
-		if !in[x] {
-			out = append(out, x)
-		}
-	}
-	return out
-}
-
 // errNotDiscovered is why nothing can be done with a CPE that was seen but whose
 // tree is not known yet.
 var errNotDiscovered = errors.New("the CPE has informed but its parameters are not known yet: its discovery has not ended")
-
-// attributesJob returns setAttributes as a job.
-func (b *Bridge) attributesJob(dev *device) acs.Job {
-	return func(ctx context.Context, s *acs.Session) error { return b.setAttributes(ctx, s, dev) }
-}

@@ -24,11 +24,11 @@ func (b *Bridge) putOff(ctx context.Context, cpe acs.Caller, dev *device) error 
 	if err != nil {
 		return err
 	}
-	if err := b.keepCredentials(ctx, dev, username, password, ""); err != nil {
+	if err := b.keepProvisioned(ctx, dev, username, password, "", nil); err != nil {
 		return err
 	}
 	for _, group := range b.contact(rec.Root, username, password) {
-		if err := setSupported(ctx, cpe, group); isFault(err) {
+		if _, err := setValues(ctx, cpe, group); isFault(err) {
 			b.log.Debug("an undiscovered CPE refuses a setting of the management server", "device", dev.key, "parameter", group[0].Name, "error", err)
 		} else if err != nil {
 			return err
@@ -42,10 +42,13 @@ func (b *Bridge) putOff(ctx context.Context, cpe acs.Caller, dev *device) error 
 // without being known.
 func (b *Bridge) contact(root cwmp.Path, username, password string) [][]cwmp.ParameterValue {
 	server := root + "ManagementServer."
-	groups := [][]cwmp.ParameterValue{{
-		{Name: server + "ConnectionRequestUsername", Value: cwmp.Value{Type: cwmp.TypeString, Text: username}},
-		{Name: server + "ConnectionRequestPassword", Value: cwmp.Value{Type: cwmp.TypeString, Text: password}},
-	}}
+	var groups [][]cwmp.ParameterValue
+	if !b.cfg.ConnectionRequest.LeaveCredentials {
+		groups = append(groups, []cwmp.ParameterValue{
+			{Name: server + "ConnectionRequestUsername", Value: cwmp.Value{Type: cwmp.TypeString, Text: username}},
+			{Name: server + "ConnectionRequestPassword", Value: cwmp.Value{Type: cwmp.TypeString, Text: password}},
+		})
+	}
 	if b.cfg.InformInterval > 0 {
 		groups = append(groups, []cwmp.ParameterValue{
 			{Name: server + "PeriodicInformInterval", Value: cwmp.Value{Type: cwmp.TypeUnsignedInt, Text: strconv.Itoa(int(b.cfg.InformInterval.Seconds()))}},
@@ -67,7 +70,8 @@ func (b *Bridge) wakeToDiscover(ctx context.Context, key cwmp.DeviceKey) {
 	late := time.AfterFunc(b.cfg.Deadline, cancel) // it has not come
 	err := b.acs.Do(ctx, key, func(ctx context.Context, s *acs.Session) error {
 		late.Stop()
-		return b.discoverIfNeeded(ctx, s, s.Data().(*device))
+		dev := s.Data().(*device)
+		return b.discoverIfNeeded(ctx, b.caller(dev, s), dev)
 	})
 	late.Stop()
 	if err != nil && !errors.Is(err, context.Canceled) {

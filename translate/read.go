@@ -193,7 +193,12 @@ func (b *Bridge) readLive(ctx context.Context, cpe acs.Caller, dev *device, want
 	for w := range want {
 		names = append(names, w)
 	}
-	r, err := readValues(ctx, cpe, names, s.rec.MaxNames)
+	names, gone, err := b.present(ctx, cpe, dev, names)
+	if err != nil {
+		return err
+	}
+	r, err := readValues(ctx, cpe, names, lessOf(s.rec.MaxNames, b.profile(s.rec).MaxNames))
+	r.absent = append(r.absent, gone...)
 	if len(r.values) > 0 || len(r.absent) > 0 {
 		if err := b.absorb(ctx, dev, r); err != nil {
 			return err
@@ -214,9 +219,9 @@ func (b *Bridge) absorb(ctx context.Context, dev *device, r *reading) error {
 		if len(r.absent) > 0 {
 			c.markAbsent(r.absent)
 		}
-		if r.max != old.rec.MaxNames {
+		if limit := r.learnt(); limit != 0 {
 			c.rec = old.rec.clone()
-			c.rec.MaxNames = r.max
+			c.rec.MaxNames, c.rec.Limited = lessOf(old.rec.MaxNames, limit), b.now()
 		}
 		return c, func(now *snapshot) []agent.Event { return append(rows, b.changeEvents(now, changed)...) }
 	})

@@ -37,15 +37,27 @@ type Record struct {
 	Rediscover   bool             `json:"rediscover,omitempty"`          // the tree must be read again
 
 	// Connection requests.
-	ConnectionURL string    `json:"connection_url,omitempty"`
-	Username      string    `json:"cr_username,omitempty"`
-	Secret        []byte    `json:"cr_secret,omitempty"`   // the password, sealed for recordKey
-	PlainPassword string    `json:"cr_password,omitempty"` // as records had it before; sealed when read, never written
-	Provisioned   string    `json:"provisioned,omitempty"` // fingerprint of the settings that the CPE has been given
-	WakeError     string    `json:"wake_error,omitempty"`  // why the last connection request failed
-	WakeTime      time.Time `json:"wake_time,omitzero"`
+	ConnectionURL   string               `json:"connection_url,omitempty"`
+	Username        string               `json:"cr_username,omitempty"`
+	Secret          []byte               `json:"cr_secret,omitempty"`        // the password, sealed for recordKey
+	PlainPassword   string               `json:"cr_password,omitempty"`      // as records had it before; sealed when read, never written
+	Provisioned     string               `json:"provisioned,omitempty"`      // fingerprint of the settings that the CPE has been given
+	RefusedSettings map[cwmp.Path]string `json:"refused_settings,omitempty"` // of the management server, and why
+	RefusedBy       string               `json:"refused_by,omitempty"`       // the firmware that refused them
+	WakeError       string               `json:"wake_error,omitempty"`       // why the last connection request failed
+	WakeTime        time.Time            `json:"wake_time,omitzero"`
 
-	MaxNames int `json:"max_names,omitempty"` // learnt: most names one GetParameterValues bears
+	Learnt // what the bridge has found out of the CPE by itself
+
+	SecondRoot    cwmp.Path `json:"second_root,omitempty"`   // another root that its Inform has shown
+	LastBoot      time.Time `json:"last_boot,omitzero"`      // when it last informed with 1 BOOT
+	LastBootstrap time.Time `json:"last_bootstrap,omitzero"` // with 0 BOOTSTRAP
+
+	// A discovery that has not come to its end.
+	DiscoveryPartial  bool      `json:"discovery_partial,omitempty"`  // what it got is kept, see progress
+	DiscoveryFailures int       `json:"discovery_failures,omitempty"` // attempts in succession that came no further
+	DiscoveryError    string    `json:"discovery_error,omitempty"`    // why the last one ended
+	DiscoveryNext     time.Time `json:"discovery_next,omitzero"`      // when the next may be made
 
 	// Watched are the CPE parameters whose notification attribute somebody
 	// needs; Attributes those on which it is set now; Denied those whose

@@ -79,7 +79,7 @@ func (b *Bridge) relistTable(ctx context.Context, cpe acs.Caller, dev *device, t
 	}
 	found.names = names
 	if list := leaves(names); len(list) > 0 {
-		if found.reading, err = readValues(ctx, cpe, list, old.rec.MaxNames); err != nil {
+		if found.reading, err = readValues(ctx, cpe, list, lessOf(old.rec.MaxNames, b.profile(old.rec).MaxNames)); err != nil {
 			return err
 		}
 	}

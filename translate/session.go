@@ -23,17 +23,25 @@ import (
 // only a broken session ends it.
 func (b *Bridge) Serve(ctx context.Context, s *acs.Session) error {
 	dev := s.Data().(*device)
+	if until := b.quietUntil(dev); b.now().Before(until) {
+		b.log.Info("the CPE has just booted and is left alone", "device", dev.key, "until", until.Format(time.RFC3339))
+		return nil
+	}
+	cpe := b.caller(dev, s)
+	s.Allow(cpe.profile.RPCTimeout)
 	for _, step := range []struct {
 		name string
 		do   func(context.Context, acs.Caller, *device) error
 	}{
+		{"learning of its model", b.acquaint},
+		{"listing of methods", b.askMethods},
 		{"discovery", b.discoverIfNeeded},
 		{"deletion of what failed operations left", b.sweep},
 		{"listing of tables", b.relist},
 		{"provisioning", b.provision},
 		{"notification attributes", b.setAttributes},
 	} {
-		err := step.do(ctx, s, dev)
+		err := step.do(ctx, cpe, dev)
 		if errors.Is(err, acs.ErrSessionLost) || ctx.Err() != nil {
 			return fmt.Errorf("%s of %s: %w", step.name, dev.key, errors.Join(err, ctx.Err()))
 		} else if err != nil {
@@ -65,9 +73,10 @@ func (b *Bridge) Ended(s *acs.Session, err error) {
 
 // discoverIfNeeded reads the whole tree at first contact, after a firmware
 // change, a factory reset or a file transfer, and when a controller asked for
-// it; otherwise it does nothing.
+// it; otherwise it does nothing. A CPE that broke off or refused the last attempts
+// is left alone for a while.
 func (b *Bridge) discoverIfNeeded(ctx context.Context, cpe acs.Caller, dev *device) error {
-	if !dev.state.Load().rec.Rediscover {
+	if rec := dev.state.Load().rec; !rec.Rediscover || b.now().Before(rec.DiscoveryNext) || b.now().Before(b.quietUntil(dev)) {
 		return nil
 	}
 	err := b.rediscover(ctx, cpe, dev)
@@ -87,8 +96,13 @@ func (b *Bridge) rediscover(ctx context.Context, cpe acs.Caller, dev *device) er
 	defer release()
 	rec := dev.state.Load().rec
 	started := b.now()
-	d, err := discover(ctx, cpe, rec.Root, rec.MaxNames)
+	p, err := b.planDiscovery(ctx, dev)
 	if err != nil {
+		return err
+	}
+	d, err := discover(ctx, cpe, p)
+	if err != nil {
+		b.interrupted(dev, p, d, err)
 		b.metrics.discoveries.WithLabelValues("failed").Inc()
 		return err
 	}
@@ -99,6 +113,9 @@ func (b *Bridge) rediscover(ctx context.Context, cpe acs.Caller, dev *device) er
 	}
 	b.metrics.discoveries.WithLabelValues("done").Inc()
 	b.log.Info("discovered", "device", dev.key, "parameters", len(d.values), "took", b.now().Sub(started).Round(time.Millisecond))
+	if err := b.shareHabits(ctx, dev); err != nil {
+		b.log.Warn("what was learnt of a CPE is not kept for the next of its model", "device", dev.key, "error", err)
+	}
 	if first {
 		return b.agents.Hosted(ctx, rec.Endpoint)
 	}
@@ -109,7 +126,8 @@ func (b *Bridge) rediscover(ctx context.Context, cpe acs.Caller, dev *device) er
 // shares, its rows and values, and the instance numbers that controllers see.
 // Controllers are told of rows that came or went since the last one.
 func (b *Bridge) learn(ctx context.Context, dev *device, d *discovery) error {
-	rec := dev.state.Load().rec
+	rec := dev.state.Load().rec.clone()
+	rec.Root = d.root // what the Inform says may be another
 	tpl, err := b.templates.share(ctx, rec, b.templates.presume(d.template(), rec))
 	if err != nil {
 		return err
@@ -118,7 +136,7 @@ func (b *Bridge) learn(ctx context.Context, dev *device, d *discovery) error {
 	if err != nil {
 		return err
 	}
-	t := d.tree(tpl, b.now())
+	t := d.tree(tpl, d.started)
 
 	dev.mu.Lock()
 	old := dev.state.Load()
@@ -129,8 +147,14 @@ func (b *Bridge) learn(ctx context.Context, dev *device, d *discovery) error {
 	next, created, deleted, _ := program.Reconcile(t, numbers)
 	rec = old.rec.clone()
 	rec.Root, rec.Template, rec.DiscoveredSW = d.root, tpl.ID(), rec.Software
-	rec.Discovered, rec.Rediscover, rec.MaxNames = b.now(), false, d.max
+	rec.Discovered, rec.Rediscover = d.started, false
+	rec.DiscoveryFailures, rec.DiscoveryError, rec.DiscoveryNext = 0, "", time.Time{}
+	d.teach(&rec.Learnt, b.now())
 	var batch store.Batch
+	if rec.DiscoveryPartial {
+		rec.DiscoveryPartial = false
+		batch.Delete(progressKey(dev.key))
+	}
 	now := dev.apply(change{rec: rec, tree: t, numbers: next, program: program}, &batch)
 	durable := b.keep(dev, &batch)
 	dev.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -218,4 +219,32 @@ func rootOf(list []cwmp.ParameterValue) cwmp.Path {
 		}
 	}
 	return best
+}
+
+// secondRoot returns the standard root that an Inform shows beside that of most
+// of its parameters, known if it shows none.
+func secondRoot(list []cwmp.ParameterValue, known cwmp.Path) cwmp.Path {
+	other := otherRoot(rootOf(list))
+	for _, p := range list {
+		if p.Name.Root() == other {
+			return other
+		}
+	}
+	return known
+}
+
+// underRoot returns an Inform's values under the root that the CPE's tree has:
+// some CPE inform with the one standard root and answer with the other.
+func underRoot(list []cwmp.ParameterValue, root cwmp.Path) []cwmp.ParameterValue {
+	from := otherRoot(root)
+	for _, p := range list {
+		if p.Name.Root() != from {
+			return list
+		}
+	}
+	out := slices.Clone(list)
+	for i := range out {
+		out[i].Name = root + out[i].Name[len(from):]
+	}
+	return out
 }

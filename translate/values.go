@@ -18,34 +18,46 @@ const defaultMaxNames = 200
 type reading struct {
 	values []cwmp.ParameterValue
 	absent []cwmp.Path // the CPE says that it does not have them
-	max    int         // most names one call may carry, as learnt
+	given  int         // most names one call may carry, as it was known
+	max    int         // the same, as it is known now
 	denied int         // parameters that the CPE refused for a reason of their own
+}
+
+// learnt returns the most names that a call may carry, if that is less than was
+// known; else 0.
+func (r *reading) learnt() int {
+	if r == nil || r.max >= r.given {
+		return 0
+	}
+	return r.max
 }
 
 // readValues reads parameters by their full names, in calls of at most max
 // names. It copes with what CPE do: a call refused because of its size is
 // halved and the size remembered; one unknown name that fails a whole call is
-// found by bisection; names left out of an answer are asked once more alone.
-// Partial paths are never asked for: some CPE crash on them.
+// found by bisection; names left out of an answer are asked again by themselves,
+// for as long as that brings any.
+// Partial paths are never asked for: some CPE crash on them. If it fails it
+// returns what was read.
 func readValues(ctx context.Context, cpe acs.Caller, names []cwmp.Path, max int) (*reading, error) {
 	if max <= 0 {
 		max = defaultMaxNames
 	}
-	r := &reading{max: max, values: make([]cwmp.ParameterValue, 0, len(names))}
-	// Every name is asked for at most once in a call that succeeds and once
-	// alone; bisection doubles that at worst.
+	r := &reading{given: max, max: max, values: make([]cwmp.ParameterValue, 0, len(names))}
+	// Every name is asked for in a call that succeeds, a few again without the
+	// others; bisection doubles that at worst.
 	budget := 4*len(names) + 16
-	missing, err := r.readAll(ctx, cpe, names, &budget)
-	if err != nil {
-		return r, err
-	}
-	if len(missing) > 0 && len(missing) < len(names) {
-		missing, err = r.readAll(ctx, cpe, missing, &budget)
+	for len(names) > 0 {
+		missing, err := r.readAll(ctx, cpe, names, &budget)
 		if err != nil {
 			return r, err
 		}
+		if len(missing) == len(names) {
+			r.absent = append(r.absent, missing...)
+			break
+		}
+		names = missing
 	}
-	r.absent = append(r.absent, missing...)
 	return r, nil
 }
 
@@ -101,8 +113,9 @@ func (r *reading) halve(ctx context.Context, cpe acs.Caller, names []cwmp.Path, 
 	if err != nil {
 		return nil, err
 	}
-	second, err := r.readSome(ctx, cpe, names[half:], budget)
-	if err == nil && r.denied == before && fault.Code != cwmp.FaultInvalidParameterName {
+	second, err := r.readAll(ctx, cpe, names[half:], budget) // by what the first half has taught
+	// If the session breaks in the second half, what the first has shown counts.
+	if r.denied == before && fault.Code != cwmp.FaultInvalidParameterName {
 		r.max = max(1, min(r.max, half))
 	}
 	return append(first, second...), err

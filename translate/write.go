@@ -156,6 +156,15 @@ func (b *Bridge) write(ctx context.Context, cpe acs.Caller, dev *device, writes 
 			b.unsure(dev, values) // the CPE may have acted on it
 			return err
 		}
+		if unnamed(live, fault) && divisible(live, allowPartial) {
+			x := &isolation{b: b, cpe: cpe, dev: dev}
+			if err := x.run(ctx, live, results, allowPartial); err != nil {
+				return err
+			}
+			settle(writes, results, allowPartial)
+			rejectAll(results, allowPartial)
+			return nil
+		}
 		if !blame(live, fault) {
 			return err
 		}

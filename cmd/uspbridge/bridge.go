@@ -100,6 +100,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 		ConnectionRequest: translate.ConnectionRequest{
 			Client: connreq.New(connreq.Config{}), Timeout: time.Duration(cfg.CWMP.ConnectionRequest.Timeout),
 			Username: cfg.CWMP.ConnectionRequest.Username, Password: string(cfg.CWMP.ConnectionRequest.Password),
+			LeaveCredentials: !bool(cfg.CWMP.ConnectionRequest.Provision),
 		},
 		Discoveries: int(cfg.CWMP.Limits.Discoveries), Log: b.log, Registerer: metrics,
 	})

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,6 +76,9 @@ type ConnectionRequestConfig struct {
 	Timeout  Duration `mapstructure:"timeout"`
 	Username string   `mapstructure:"username"`
 	Password Secret   `mapstructure:"password"`
+	// Provision is false if CPE have their credentials by other means and none
+	// are to be written to them.
+	Provision Switch `mapstructure:"provision"`
 }
 
 // UpstreamConfig names the operator's existing ACS.
@@ -177,7 +181,7 @@ func defaultConfig() Config {
 			Listen:            ":7547",
 			Auth:              AuthConfig{Mode: "none"},
 			InformInterval:    Duration(15 * time.Minute),
-			ConnectionRequest: ConnectionRequestConfig{Timeout: Duration(10 * time.Second)},
+			ConnectionRequest: ConnectionRequestConfig{Timeout: Duration(10 * time.Second), Provision: true},
 			Deadline:          Duration(30 * time.Second),
 			Limits:            defaultLimits(),
 		},
@@ -248,6 +252,18 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	}
 	*d = Duration(v)
 	return nil
+}
+
+// Switch is true or false.
+type Switch bool
+
+func (s Switch) String() string { return strconv.FormatBool(bool(s)) }
+
+// UnmarshalText reads true and false.
+func (s *Switch) UnmarshalText(b []byte) error {
+	text, err := oneOf(b, "true", "false")
+	*s = text == "true"
+	return err
 }
 
 // LogLevel is the least severity that is logged.

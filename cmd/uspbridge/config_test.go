@@ -38,7 +38,7 @@ cwmp:
   tls: {cert: "", key: "", client_ca: ""}
   auth: {mode: none, users: ""}
   inform_interval: 1h30m
-  connection_request: {timeout: 5s, username: "u", password: "p"}
+  connection_request: {timeout: 5s, username: "u", password: "p", provision: false}
   deadline: 12s
   limits: {sessions: 5, connections: 6, bodies: 1GiB, retry_after: 1s, discoveries: 7, body: 8MiB, inform: 9KiB, body_timeout: 2s,
            session_timeout: 3s, rpc_timeout: 4s, session_duration: 5s, requests: 10, queue: 11}
@@ -67,7 +67,7 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 		Log:     LogConfig{LogLevel(slog.LevelDebug), "json"},
 		CWMP: CWMPConfig{
 			Listen: "127.0.0.1:8547", Auth: AuthConfig{Mode: "none"}, InformInterval: Duration(90 * time.Minute),
-			ConnectionRequest: ConnectionRequestConfig{Duration(5 * time.Second), "u", "p"}, Deadline: Duration(12 * time.Second),
+			ConnectionRequest: ConnectionRequestConfig{Timeout: Duration(5 * time.Second), Username: "u", Password: "p"}, Deadline: Duration(12 * time.Second),
 			Limits: LimitsConfig{Sessions: 5, Connections: 6, Bodies: 1 << 30, RetryAfter: Duration(time.Second), Discoveries: 7,
 				Body: 8 << 20, Inform: 9 << 10, BodyTimeout: Duration(2 * time.Second), SessionTimeout: Duration(3 * time.Second),
 				RPCTimeout: Duration(4 * time.Second), SessionDuration: Duration(5 * time.Second), Requests: 10, Queue: 11},

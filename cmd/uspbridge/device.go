@@ -169,6 +169,9 @@ func printDevice(w io.Writer, d console.DeviceDetail) {
 	if d.Discovered {
 		discovered = fmt.Sprintf("%s, %d parameters", utc(d.DiscoveredAt), d.Parameters)
 	}
+	if d.DiscoveryTrouble != "" {
+		discovered += "; " + d.DiscoveryTrouble
+	}
 	pairs := [][2]string{
 		{"Endpoint", d.Endpoint}, {"Manufacturer", d.Manufacturer}, {"OUI", d.OUI},
 		{"Product class", d.ProductClass}, {"Serial number", d.SerialNumber},
@@ -180,7 +183,10 @@ func printDevice(w io.Writer, d console.DeviceDetail) {
 		{"Reachability", d.Reachability}, {"Discovered", discovered},
 		{"Watched", strconv.Itoa(d.Watched)},
 		{"Denied", strings.Join(d.NotificationsDenied, ", ")},
-		{"Mappings", d.Mappings},
+		{"Mappings", d.Mappings}, {"Profiles", strings.Join(d.Profiles, ", ")},
+		{"Learnt", strings.Join(d.Learnt, "; ")},
+		{"RPCs", strings.Join(d.SupportedRPCs, ", ")}, {"Unsupported RPCs", strings.Join(d.UnsupportedRPCs, ", ")},
+		{"Refused settings", strings.Join(d.RefusedSettings, "; ")},
 	}
 	for i := range pairs {
 		pairs[i][1] = printable(pairs[i][1])

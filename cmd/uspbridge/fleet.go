@@ -81,6 +81,8 @@ func (f fleet) Show(ctx context.Context, endpoint string) (console.DeviceDetail,
 		FirstInform: r.FirstInform, LastSession: r.LastSession, Reachability: r.Reachable(),
 		ConnectionRequestURL: r.ConnectionURL, LastWake: r.WakeTime, DiscoveredAt: r.Discovered,
 		Parameters: d.Coverage.Total, Mappings: d.Mapping, Watched: len(r.Watched),
+		Profiles: d.Profiles, Learnt: r.Describe(), SupportedRPCs: r.Methods, UnsupportedRPCs: r.Learnt.Refusals(),
+		RefusedSettings: r.Refusals(), DiscoveryTrouble: r.Discovery(),
 	}
 	for _, e := range r.LastEvents {
 		out.LastEvents = append(out.LastEvents, string(e))
@@ -175,7 +177,7 @@ func consoleError(err error) error {
 
 func newExplanation(e translate.Explained) console.Explanation {
 	out := console.Explanation{Path: e.USPPath, Value: e.USPValue, Writable: e.Writable,
-		Rule: e.Rule, Conversion: e.Conversion, Sources: []console.Source{}}
+		Rule: e.Rule, Conversion: e.Conversion, Sources: []console.Source{}, Profiles: e.Profiles, Learnt: e.Learnt}
 	if !strings.HasSuffix(e.USPPath, ".") { // a row has no value to miss
 		out.Error = e.Error
 	}

@@ -28,6 +28,7 @@ func (a *app) mappingCommand() *cobra.Command {
 type checked struct {
 	OK       bool     `json:"ok"`
 	Mappings []string `json:"mappings"` // all that are loaded, the embedded ones too
+	Profiles []string `json:"profiles"` // the same of device profiles
 	Problems []string `json:"problems,omitempty"`
 }
 
@@ -50,9 +51,9 @@ func (a *app) mappingCheckCommand() *cobra.Command {
 				}
 				return fmt.Errorf("%s:\n%w", args[0], err)
 			}
-			r := checked{OK: true, Mappings: set.Names()}
+			r := checked{OK: true, Mappings: set.Names(), Profiles: set.Profiles()}
 			return a.print(r, func(w io.Writer) {
-				fmt.Fprintf(w, "%s: no problems; loaded mappings: %s\n", args[0], strings.Join(r.Mappings, ", "))
+				fmt.Fprintf(w, "%s: no problems; loaded mappings: %s; profiles: %s\n", args[0], strings.Join(r.Mappings, ", "), strings.Join(r.Profiles, ", "))
 			})
 		},
 	}
@@ -227,7 +228,8 @@ func printExplanation(w io.Writer, e console.Explanation) {
 		value = printable(e.Error)
 	}
 	list(w, [2]string{"USP path", printable(e.Path)}, [2]string{"value", value}, [2]string{"read", utc(e.ReadAt)},
-		[2]string{"access", access}, [2]string{"conversion", printable(e.Conversion)}, [2]string{"rule", printable(e.Rule)})
+		[2]string{"access", access}, [2]string{"conversion", printable(e.Conversion)}, [2]string{"rule", printable(e.Rule)},
+		[2]string{"profiles", printable(strings.Join(e.Profiles, ", "))}, [2]string{"learnt", printable(strings.Join(e.Learnt, "; "))})
 	if len(e.Sources) == 0 {
 		fmt.Fprintln(w, "\nno parameter of the CPE is behind it")
 		return

@@ -103,6 +103,7 @@ func (c *CPE) inform() *cwmp.Inform {
 	for _, name := range c.pending.Changed {
 		add(name)
 	}
+	c.profile.underInformRoot(m.ParameterList)
 	return m
 }
 

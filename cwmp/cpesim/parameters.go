@@ -18,6 +18,9 @@ func (c *CPE) wire(name cwmp.Path, n *node) cwmp.Value {
 		return v
 	}
 	v.Text = c.value(name, n)
+	if c.profile.ReportsStrings {
+		v.Type = cwmp.TypeString
+	}
 	if n.typ == cwmp.TypeBoolean && c.profile.BooleansAsDigits {
 		switch v.Text {
 		case "true":
@@ -46,6 +49,9 @@ func (c *CPE) getParameterNames(m *cwmp.GetParameterNames) (cwmp.Message, *cwmp.
 	if m.Path == "" && c.profile.RefuseEmptyPath {
 		return nil, cwmp.NewFault(cwmp.FaultInvalidParameterName)
 	}
+	if m.Path == "" && c.profile.EmptyPathIsNothing || !m.NextLevel && c.profile.NoSubtrees {
+		return &cwmp.GetParameterNamesResponse{}, nil
+	}
 	if m.NextLevel && !m.Path.IsPartial() {
 		return nil, cwmp.Faultf(cwmp.FaultInvalidArguments, "Invalid arguments: NextLevel is true and %s is a parameter", m.Path)
 	}
@@ -55,11 +61,12 @@ func (c *CPE) getParameterNames(m *cwmp.GetParameterNames) (cwmp.Message, *cwmp.
 	}
 	response := &cwmp.GetParameterNamesResponse{}
 	for _, e := range entries {
-		if m.NextLevel && !nextLevel(m.Path, e.name) {
+		if m.NextLevel && !c.profile.WholeSubtrees && !nextLevel(m.Path, e.name) {
 			continue
 		}
 		response.Parameters = append(response.Parameters, cwmp.ParameterInfo{Name: e.name, Writable: e.node.writable})
 	}
+	response.Parameters = c.profile.say(response.Parameters)
 	return response, nil
 }
 
@@ -72,7 +79,7 @@ func nextLevel(object, name cwmp.Path) bool {
 // getParameterValues: TR-069 A.3.2.2. One unknown name refuses all.
 func (c *CPE) getParameterValues(m *cwmp.GetParameterValues) (cwmp.Message, *cwmp.Fault) {
 	if limit := c.profile.MaxValueNames; limit > 0 && len(m.Names) > limit {
-		return nil, cwmp.Faultf(cwmp.FaultResourcesExceeded, "Resources exceeded: %d names, at most %d", len(m.Names), limit)
+		return nil, cwmp.Faultf(cmp.Or(c.profile.ManyNamesFault, cwmp.FaultResourcesExceeded), "Resources exceeded: %d names, at most %d", len(m.Names), limit)
 	}
 	response := &cwmp.GetParameterValuesResponse{}
 	for _, name := range m.Names {
@@ -90,12 +97,19 @@ func (c *CPE) getParameterValues(m *cwmp.GetParameterValues) (cwmp.Message, *cwm
 			}
 		}
 	}
+	response.Values = c.profile.thin(response.Values)
 	return response, nil
 }
 
 // setParameterValues: TR-069 A.3.2.1. All values are checked before one is
 // written.
 func (c *CPE) setParameterValues(m *cwmp.SetParameterValues) (cwmp.Message, *cwmp.Fault) {
+	if limit := c.profile.MaxSetValues; limit > 0 && len(m.Values) > limit {
+		return nil, cwmp.Faultf(cwmp.FaultResourcesExceeded, "Resources exceeded: %d values, at most %d", len(m.Values), limit)
+	}
+	if c.now().Before(c.bootedAt.Add(c.profile.DenyAfterBoot)) {
+		return nil, cwmp.NewFault(cwmp.FaultRequestDenied)
+	}
 	nodes := make([]*node, len(m.Values))
 	seen := make(map[cwmp.Path]bool, len(m.Values))
 	fault := cwmp.NewFault(cwmp.FaultInvalidArguments)
@@ -128,6 +142,12 @@ func (c *CPE) checkSet(p cwmp.ParameterValue) (*node, cwmp.FaultCode, string) {
 	n := c.tree.find(p.Name)
 	if n == nil || n.object {
 		return nil, cwmp.FaultInvalidParameterName, cwmp.FaultInvalidParameterName.Text()
+	}
+	if code := c.profile.RefuseToSet[p.Name]; code != 0 {
+		return nil, code, code.Text()
+	}
+	if !c.profile.spelling(p) {
+		return nil, cwmp.FaultInvalidParameterValue, "Invalid parameter value: " + p.Value.Text
 	}
 	if !n.writable {
 		return nil, cwmp.FaultNonWritableParameter, cwmp.FaultNonWritableParameter.Text()
@@ -188,6 +208,9 @@ func (c *CPE) setParameterAttributes(m *cwmp.SetParameterAttributes) (cwmp.Messa
 	if c.profile.NoAttributes {
 		return nil, cwmp.NewFault(cwmp.FaultMethodNotSupported)
 	}
+	if limit := c.profile.MaxSetAttributes; limit > 0 && len(m.Entries) > limit {
+		return nil, cwmp.Faultf(cwmp.FaultResourcesExceeded, "Resources exceeded: %d entries, at most %d", len(m.Entries), limit)
+	}
 	resolved := make([][]entry, len(m.Entries))
 	for i, set := range m.Entries {
 		resolved[i] = c.resolve(set.Name)
@@ -204,6 +227,9 @@ func (c *CPE) setParameterAttributes(m *cwmp.SetParameterAttributes) (cwmp.Messa
 			(resolved[i][0].node.denies || c.profile.DenyActiveNotification) {
 			return nil, cwmp.Faultf(cwmp.FaultNotificationRequestRejected, "Notification request rejected: %s", set.Name)
 		}
+	}
+	if c.profile.IgnoreAttributes {
+		return &cwmp.SetParameterAttributesResponse{}, nil
 	}
 	for i, set := range m.Entries {
 		for _, e := range resolved[i] {

@@ -63,4 +63,6 @@ type Profile struct {
 	// PeriodicFirstContact opens the first session with "2 PERIODIC" in place of
 	// "0 BOOTSTRAP" and "1 BOOT": genieacs-sim, and CPE that were provisioned.
 	PeriodicFirstContact bool
+
+	Answers
 }

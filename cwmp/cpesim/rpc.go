@@ -1,6 +1,8 @@
 package cpesim
 
 import (
+	"slices"
+
 	"github.com/uspbridge/uspbridge/cwmp"
 )
 
@@ -79,8 +81,9 @@ func (c *CPE) methods() []string {
 	if !c.profile.NoAttributes {
 		methods = append(methods, "SetParameterAttributes", "GetParameterAttributes")
 	}
-	return append(methods, "AddObject", "DeleteObject", "Reboot", "Download", "Upload", "ScheduleInform", "FactoryReset",
+	methods = append(methods, "AddObject", "DeleteObject", "Reboot", "Download", "Upload", "ScheduleInform", "FactoryReset",
 		"ScheduleDownload", "CancelTransfer", "GetQueuedTransfers", "GetAllQueuedTransfers")
+	return slices.DeleteFunc(methods, func(m string) bool { return slices.Contains(c.profile.UnlistedMethods, m) })
 }
 
 // status is what a change answers: 0, applied, unless the profile says else.

@@ -20,6 +20,7 @@ type session struct {
 	inform *cwmp.Inform
 	report report
 	nextID int
+	asked  int  // RPCs that the ACS has sent
 	hold   bool // the ACS holds back the CPE's own requests
 
 	acknowledged bool // an InformResponse came
@@ -31,7 +32,7 @@ type session struct {
 // the ACS answers 8005, "retry request".
 const maxInformAttempts = 3
 
-// errDied is Profile.DieAt, DieAfter and RebootAt.
+// errDied is a request that the CPE does not survive.
 var errDied = errors.New("the CPE lost its connection, as its profile has it")
 
 // newSession takes what there is to report. c.mu is held.
@@ -161,10 +162,14 @@ func (s *session) answer(ctx context.Context, sent, in *soap.Envelope) (*soap.En
 		return nil, fmt.Errorf("the ACS broke the session off: %w", fault)
 	}
 	rpc := in.Body.RPC()
-	switch rpc {
-	case s.c.profile.DieAt:
+	s.asked++
+	s.c.mu.Lock()
+	dies := s.c.dies(in.Body, s.asked)
+	s.c.mu.Unlock()
+	switch {
+	case dies:
 		return nil, errDied
-	case s.c.profile.RebootAt:
+	case rpc == s.c.profile.RebootAt:
 		s.c.Reboot()
 		return nil, errDied
 	}

@@ -83,7 +83,8 @@ func (c *compiler) ownNodes() {
 		c.ownNode(c.node("Device."), c.std.elements[path].node(strings.TrimPrefix(path, "Device.")), "")
 	}
 	own := c.node(ownPath)
-	for _, name := range []string{"Stage", "CWMPVersion", "RootDataModel", "LastInform", "LastSession", "Reachable", "CacheAge", "Mapping"} {
+	for _, name := range []string{"Stage", "CWMPVersion", "RootDataModel", "LastInform", "LastSession", "Reachable", "CacheAge", "Mapping",
+		"Profiles", "Learnt", "SupportedRPCs", "UnsupportedRPCs", "RefusedSettings", "Discovery"} {
 		n := &dm.Node{Name: name, Kind: dm.Param, Type: dm.TypeString, Change: dm.ValueChangeAllowed}
 		switch name {
 		case "LastInform", "LastSession":

@@ -73,6 +73,12 @@ type DeviceDetail struct {
 	Mappings             string    `json:"mappings,omitempty"`
 	Watched              int       `json:"watched"` // CPE parameters whose changes are reported to controllers
 	NotificationsDenied  []string  `json:"notifications_denied,omitempty"`
+	Profiles             []string  `json:"profiles,omitempty"`         // device profiles that are for it
+	Learnt               []string  `json:"learnt,omitempty"`           // what it cannot do, in words
+	SupportedRPCs        []string  `json:"supported_rpcs,omitempty"`   // its answer to GetRPCMethods
+	UnsupportedRPCs      []string  `json:"unsupported_rpcs,omitempty"` // it answers 9000 to them
+	RefusedSettings      []string  `json:"refused_settings,omitempty"` // of its management server, and why
+	DiscoveryTrouble     string    `json:"discovery_trouble,omitempty"`
 }
 
 // Explanation says where a USP path lives on the CPE.
@@ -84,6 +90,8 @@ type Explanation struct {
 	Writable   bool      `json:"writable"`
 	Conversion string    `json:"conversion,omitempty"` // in words
 	Rule       string    `json:"rule,omitempty"`       // file and line of the mapping
+	Profiles   []string  `json:"profiles,omitempty"`   // device profiles of the device
+	Learnt     []string  `json:"learnt,omitempty"`     // what the device cannot do, in words
 	Sources    []Source  `json:"sources"`
 }
 
