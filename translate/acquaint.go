@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
@@ -22,9 +23,14 @@ func (b *Bridge) profile(r *Record) *mapping.Profile {
 	return b.cfg.Mappings.Profile(identityOf(r))
 }
 
-// note keeps what a CPE has shown of itself.
+// note keeps what a CPE has shown of itself. What is true of its model is shared
+// at once, if its discovery has ended well: until then it is tried out.
 func (b *Bridge) note(dev *device, what func(*Learnt)) {
+	before := dev.state.Load().rec.Habits
 	b.amend(dev, func(r *Record) { what(&r.Learnt) })
+	if rec := dev.state.Load().rec; !rec.Rediscover && !reflect.DeepEqual(before, rec.Habits) {
+		b.shareHabits(dev)
+	}
 }
 
 // amend changes a device's record, durable behind the caller's back.
@@ -56,7 +62,7 @@ func (b *Bridge) acquaint(ctx context.Context, _ acs.Caller, dev *device) error 
 	b.amend(dev, func(r *Record) {
 		r.Learnt = Learnt{LearntOf: of, Habits: habits, Limited: b.now()}
 		r.Denied = nil // another firmware may notify what the last one did not
-		r.DiscoveryFailures, r.DiscoveryError = 0, ""
+		r.DiscoveryFailures, r.DiscoveryError, r.DiscoveryNext = 0, "", time.Time{}
 	})
 	return nil
 }
@@ -85,21 +91,25 @@ func (b *Bridge) habitsOf(ctx context.Context, r *Record) (h Habits, err error) 
 	return h, nil
 }
 
-// shareHabits keeps what a device has taught for the next of its model.
-func (b *Bridge) shareHabits(ctx context.Context, dev *device) error {
+// shareHabits keeps what a device has taught for the next of its model. A device
+// keeps its own; that the next may have to learn it too is all that a failure
+// costs.
+func (b *Bridge) shareHabits(dev *device) {
 	rec := dev.state.Load().rec
+	ctx, cancel := context.WithTimeout(context.Background(), b.cfg.Deadline)
+	defer cancel()
 	known, err := b.habitsOf(ctx, rec)
-	if err != nil || reflect.DeepEqual(known, rec.Habits) {
-		return err
+	if err == nil && reflect.DeepEqual(known, rec.Habits) {
+		return
 	}
-	text, err := json.Marshal(rec.Habits)
-	if err != nil {
-		return fmt.Errorf("habits of the model: %w", err)
+	text, encodeErr := json.Marshal(rec.Habits)
+	if err = errors.Join(err, encodeErr); err != nil {
+		b.log.Warn("what was learnt of a CPE is not kept for the next of its model", "device", dev.key, "error", err)
+		return
 	}
 	var batch store.Batch
 	batch.Put(modelKey(rec), text)
 	b.store.Enqueue(&batch, nil)
-	return nil
 }
 
 // The most that is kept of an answer to GetRPCMethods: all of TR-069 has 30.

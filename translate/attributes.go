@@ -31,10 +31,10 @@ func (b *Bridge) setAttributes(ctx context.Context, cpe acs.Caller, dev *device)
 		r.Attributes = append(without(r.Attributes, n.cleared), n.done...)
 		r.Denied = append(without(r.Denied, n.denied), n.denied...)
 		r.AttributesProved = r.AttributesProved || n.proved
-		if n.learnt != "" {
-			r.Reports = n.learnt
-		}
 	})
+	if n.learnt != "" {
+		b.note(dev, func(l *Learnt) { l.Reports = n.learnt })
+	}
 	if len(n.denied) > 0 {
 		b.log.Warn("the CPE notifies no changes of some parameters; they are seen when these are read",
 			"device", dev.key, "parameters", len(n.denied), "first", n.denied[0], "error", n.refusal)

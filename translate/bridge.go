@@ -199,7 +199,7 @@ var errQuiet = errors.New("the CPE has just booted, and its profile has it left 
 // quietUntil returns when a CPE that has booted may be spoken to.
 func (b *Bridge) quietUntil(dev *device) time.Time {
 	rec := dev.state.Load().rec
-	if rec.LastBoot.IsZero() {
+	if b.now().Sub(rec.LastBoot) > mapping.MaxQuiet { // whatever its profile is
 		return time.Time{}
 	}
 	return rec.LastBoot.Add(b.profile(rec).QuietAfterBoot)

@@ -224,7 +224,7 @@ func (d *discovery) fail(way mapping.Way, err error) {
 	if d.noWay == nil {
 		d.noWay = make(map[mapping.Way]string)
 	}
-	d.noWay[way] = err.Error()
+	d.noWay[way] = reason(err.Error())
 	if d.way == way {
 		d.walk, d.way = nil, ""
 	}

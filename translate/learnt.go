@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
@@ -73,6 +74,7 @@ const (
 // does; if others break one too, it is their number. first is whether this was
 // the first read of its session: then nothing else can have worn the CPE out.
 func (l *Learnt) lostRead(names []cwmp.Path, first bool, now time.Time) {
+	names = owned(names)
 	known := len(l.Suspects) > 0 && len(without(names, l.Suspects)) == 0
 	switch {
 	case known && first && len(names) == 1:
@@ -87,7 +89,28 @@ func (l *Learnt) lostRead(names []cwmp.Path, first bool, now time.Time) {
 	case len(l.Suspects) == 0:
 		l.Doubt = len(names)
 	}
-	l.Suspects = slices.Clone(names)
+	l.Suspects = names
+}
+
+// owned returns a copy of names that does not keep the envelope in memory which
+// they came in.
+func owned(names []cwmp.Path) []cwmp.Path {
+	out := make([]cwmp.Path, len(names))
+	for i, n := range names {
+		out[i] = cwmp.Path(strings.Clone(string(n)))
+	}
+	return out
+}
+
+// maxReason bounds a CPE's own words in what is kept of it, in bytes.
+const maxReason = 256
+
+// reason returns an error's text, short enough to be kept.
+func reason(text string) string {
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "") + "…"
+	}
+	return strings.Clone(text)
 }
 
 // read learns from names that were read in one call.

@@ -157,7 +157,7 @@ func (b *Bridge) interrupted(dev *device, p plan, d *discovery, cause error) {
 	text := b.encodeProgress(dev, d)
 	dev.mu.Lock()
 	rec := dev.state.Load().rec.clone()
-	rec.DiscoveryError = cause.Error()
+	rec.DiscoveryError = reason(cause.Error())
 	rec.DiscoveryFailures++
 	if d.progress("").size() > p.from.size() {
 		rec.DiscoveryFailures = 1
@@ -216,7 +216,7 @@ func (d *discovery) teach(l *Learnt, now time.Time) {
 	}
 	l.NoTree = l.NoTree || d.noTree
 	if d.avoid != "" && len(l.Avoided) < maxAvoided {
-		l.Avoided = append(slices.Clip(l.Avoided), d.avoid)
+		l.Avoided = append(slices.Clip(l.Avoided), owned([]cwmp.Path{d.avoid})...)
 	}
 	if d.way != "" && d.walk == nil {
 		l.Way = d.way

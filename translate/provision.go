@@ -11,6 +11,7 @@ import (
 	"hash/fnv"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
@@ -77,10 +78,17 @@ func (b *Bridge) give(ctx context.Context, cpe acs.Caller, dev *device, g settin
 		}
 		return nil
 	}
+	why := err.Error()
 	for _, v := range g.values {
-		refused[v.Name] = err.Error()
+		if g.pair && v.Value.Text != "" { // some CPE repeat what they refuse, and these are secrets
+			why = strings.ReplaceAll(why, v.Value.Text, "…")
+		}
 	}
-	b.log.Warn("the CPE refuses a setting of the management server", "device", dev.key, "parameter", g.values[0].Name, "error", err)
+	why = reason(why)
+	for _, v := range g.values {
+		refused[v.Name] = why
+	}
+	b.log.Warn("the CPE refuses a setting of the management server", "device", dev.key, "parameter", g.values[0].Name, "error", why)
 	return nil
 }
 

@@ -204,6 +204,9 @@ func (b *Bridge) readLive(ctx context.Context, cpe acs.Caller, dev *device, want
 			return err
 		}
 	}
+	if limit := r.learnt(); limit != 0 {
+		b.note(dev, func(l *Learnt) { l.MaxNames, l.Limited = lessOf(l.MaxNames, limit), b.now() })
+	}
 	if err != nil {
 		return err
 	}
@@ -218,10 +221,6 @@ func (b *Bridge) absorb(ctx context.Context, dev *device, r *reading) error {
 		rows := c.reconcile(old.program, old.numbers)
 		if len(r.absent) > 0 {
 			c.markAbsent(r.absent)
-		}
-		if limit := r.learnt(); limit != 0 {
-			c.rec = old.rec.clone()
-			c.rec.MaxNames, c.rec.Limited = lessOf(old.rec.MaxNames, limit), b.now()
 		}
 		return c, func(now *snapshot) []agent.Event { return append(rows, b.changeEvents(now, changed)...) }
 	})

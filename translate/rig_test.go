@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/uspbridge/uspbridge/cwmp/connreq"
 	"github.com/uspbridge/uspbridge/cwmp/cpesim"
 	"github.com/uspbridge/uspbridge/store/bolt"
+	"github.com/uspbridge/uspbridge/store/seal"
 	"github.com/uspbridge/uspbridge/translate/mapping"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent"
@@ -37,6 +39,12 @@ type rig struct {
 // texts of profile files.
 func newRig(t testing.TB, change func(*Config), profiles ...string) *rig {
 	t.Helper()
+	return newPatientRig(t, patience, change, profiles...)
+}
+
+// newPatientRig is newRig with an ACS that waits so long for an answer.
+func newPatientRig(t testing.TB, rpcTimeout time.Duration, change func(*Config), profiles ...string) *rig {
+	t.Helper()
 	files := fstest.MapFS{}
 	for i, text := range profiles {
 		files[string(rune('a'+i))+".yaml"] = &fstest.MapFile{Data: []byte(text)}
@@ -50,15 +58,15 @@ func newRig(t testing.TB, change func(*Config), profiles ...string) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{t: t}
-	cfg := Config{Store: st, Mappings: set, Deadline: patience, Now: func() time.Time { return time.Now().Add(time.Duration(r.skew.Load())) },
-		ConnectionRequest: ConnectionRequest{Client: connreq.New(connreq.Config{}), LeaveCredentials: true}}
+	cfg := Config{Store: st, Sealer: seal.Random(), Mappings: set, Deadline: patience, Now: func() time.Time { return time.Now().Add(time.Duration(r.skew.Load())) },
+		ConnectionRequest: ConnectionRequest{Client: connreq.New(connreq.Config{})}}
 	if change != nil {
 		change(&cfg)
 	}
 	if r.Bridge, err = New(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	if r.acs, err = acs.New(acs.Config{Fleet: r.Bridge, RPCTimeout: patience, SessionTimeout: patience}); err != nil {
+	if r.acs, err = acs.New(acs.Config{Fleet: r.Bridge, RPCTimeout: rpcTimeout, SessionTimeout: patience}); err != nil {
 		t.Fatal(err)
 	}
 	r.Attach(r.acs, nobody{})
@@ -199,4 +207,47 @@ func (u *unit) model() agent.Model {
 		u.rig.t.Fatal(err)
 	}
 	return m
+}
+
+// assignment is one parameter to set, by its USP path.
+type assignment struct {
+	path, value string
+	optional    bool
+}
+
+// set sets parameters in one request and returns the results by object, in the
+// order in which the objects were first named.
+func (u *unit) set(partial bool, list ...assignment) []agent.UpdateResult {
+	u.rig.t.Helper()
+	m := u.model()
+	var updates []agent.Update
+	at := make(map[string]int)
+	for _, a := range list {
+		ref, ok := lookup(m.Schema(), a.path)
+		if !ok {
+			u.rig.t.Fatalf("%s is not in the schema", a.path)
+		}
+		object := a.path[:strings.LastIndexByte(a.path, '.')+1]
+		i, known := at[object]
+		if !known {
+			i, at[object] = len(updates), len(updates)
+			parent, ok := lookup(m.Schema(), object)
+			if !ok {
+				u.rig.t.Fatalf("%s is not in the schema", object)
+			}
+			updates = append(updates, agent.Update{Object: parent})
+		}
+		updates[i].Params = append(updates[i].Params, agent.Assignment{Param: ref.Node, Value: a.value, Required: !a.optional})
+	}
+	return m.Set(context.Background(), updates, partial)
+}
+
+// requests returns what the ACS has sent of one RPC.
+func requests[M cwmp.Message](u *unit) (list []M) {
+	for _, e := range u.Journal() {
+		if m, ok := e.Request.(M); ok {
+			list = append(list, m)
+		}
+	}
+	return list
 }

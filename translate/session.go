@@ -113,9 +113,7 @@ func (b *Bridge) rediscover(ctx context.Context, cpe acs.Caller, dev *device) er
 	}
 	b.metrics.discoveries.WithLabelValues("done").Inc()
 	b.log.Info("discovered", "device", dev.key, "parameters", len(d.values), "took", b.now().Sub(started).Round(time.Millisecond))
-	if err := b.shareHabits(ctx, dev); err != nil {
-		b.log.Warn("what was learnt of a CPE is not kept for the next of its model", "device", dev.key, "error", err)
-	}
+	b.shareHabits(dev)
 	if first {
 		return b.agents.Hosted(ctx, rec.Endpoint)
 	}

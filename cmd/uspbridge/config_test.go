@@ -200,6 +200,7 @@ func TestConfigRefused(t *testing.T) {
 		{name: "number without unit", yaml: "cwmp:\n  deadline: 30\n",
 			want: []string{`bridge.yaml:2: cwmp.deadline: "30" is not a duration; write for example 30s, 15m or 1h30m`}},
 		{name: "negative", yaml: "cwmp: {deadline: -1s}", want: []string{`bridge.yaml:1: cwmp.deadline: "-1s" is negative`}},
+		{name: "no switch", yaml: "cwmp: {connection_request: {provision: maybe}}", want: []string{`bridge.yaml:1: cwmp.connection_request.provision: "maybe" is not known; use true, false`}},
 		{name: "zero deadline", yaml: "cwmp: {deadline: 0s}", want: []string{`bridge.yaml:1: cwmp.deadline: must be more than 0`}},
 		{name: "no count", yaml: "cwmp: {limits: {sessions: many}}", want: []string{
 			`bridge.yaml:1: cwmp.limits.sessions: "many" is not a number of things; write for example 1000`}},

@@ -92,12 +92,12 @@ func TestDocumentedYAML(t *testing.T) {
 		switch strings.TrimSpace(kind) {
 		case "config":
 			_, _, err = loadConfig(configSource{File: at, Content: []byte(b.text)})
-		case "mapping":
+		case "mapping", "profile":
 			err = checkMappingText(b.text)
 		case "users":
 			err = checkUsersText(t, b.text)
 		default:
-			t.Errorf("%s: fence %q: want yaml config, yaml mapping or yaml users", at, b.info)
+			t.Errorf("%s: fence %q: want yaml config, yaml mapping, yaml profile or yaml users", at, b.info)
 		}
 		if err != nil {
 			t.Errorf("%s: %v", at, err)

@@ -39,6 +39,11 @@
 // and rows. from may be a list: the first that the CPE has. access: readOnly
 // forbids writing; what cannot be converted back is read-only by itself.
 //
+// # Profiles
+//
+// A file that begins with `profile: NAME` says how the CPE of a kind have to be
+// asked, see Profile and docs/device-profiles.md.
+//
 // # What is added
 //
 // NumberOfEntries are counted and Alias is given where the standard has them and

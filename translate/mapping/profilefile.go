@@ -18,10 +18,12 @@ import (
 const (
 	maxLimit       = 10_000           // names, values or entries in one call
 	maxRPCTimeout  = 10 * time.Minute // a session holds memory while it waits
-	maxQuiet       = 24 * time.Hour
-	maxPatterns    = 1_000 // paths in skip or reboot_after
-	maxPathPattern = 1_024 // bytes of one
+	maxPatterns    = 1_000            // paths in skip or reboot_after
+	maxPathPattern = 1_024            // bytes of one
 )
+
+// MaxQuiet is the longest that a profile may have a CPE left alone after a boot.
+const MaxQuiet = 24 * time.Hour
 
 // profileFile is one profile file: what it changes in a Profile.
 type profileFile struct {
@@ -81,7 +83,7 @@ func (r *reading) profileFields(f *profileFile) map[string]func(*yaml.Node) {
 		"trust_status":     flag(func(p *Profile) *bool { return &p.TrustStatus }),
 		"check_rows":       flag(func(p *Profile) *bool { return &p.CheckRows }),
 		"rpc_timeout":      span(maxRPCTimeout, func(p *Profile) *time.Duration { return &p.RPCTimeout }),
-		"quiet_after_boot": span(maxQuiet, func(p *Profile) *time.Duration { return &p.QuietAfterBoot }),
+		"quiet_after_boot": span(MaxQuiet, func(p *Profile) *time.Duration { return &p.QuietAfterBoot }),
 		"discovery":        func(n *yaml.Node) { v := r.ways(n); set(func(p *Profile) { p.Discovery = v }) },
 		"booleans": func(n *yaml.Node) {
 			v := Spelling(r.oneOf(n, string(SpellingDigits), string(SpellingWords)))
