@@ -24,7 +24,7 @@ func (b *Bridge) setAttributes(ctx context.Context, cpe acs.Caller, dev *device)
 	if err == nil {
 		err = n.clear(ctx, remove)
 	}
-	if err == nil && len(n.done) > 0 && !rec.AttributesProved && rec.Supports((*cwmp.GetParameterAttributes)(nil).RPC(), b.now()) {
+	if err == nil && len(n.done) > 0 && !rec.AttributesProved && rec.Supports("GetParameterAttributes", b.now()) {
 		err = n.prove(ctx)
 	}
 	b.amend(dev, func(r *Record) {
@@ -85,15 +85,14 @@ func (n *notifier) watch(ctx context.Context, names []cwmp.Path) error {
 		return nil
 	}
 	err := setNotification(ctx, n.cpe, names, n.level)
-	var fault *cwmp.Fault
 	switch {
 	case err == nil:
 		n.done = append(n.done, names...)
 		n.taken = n.taken || n.level == cwmp.NotificationActive
 		return nil
-	case !errors.As(err, &fault):
+	case !isFault(err):
 		return err
-	case fault.Code == cwmp.FaultMethodNotSupported:
+	case errors.Is(err, cwmp.FaultMethodNotSupported):
 		n.level, n.refusal = cwmp.NotificationOff, err
 		return n.watch(ctx, names)
 	case len(names) == 1:

@@ -55,9 +55,8 @@ func (c *caller) ask(ctx context.Context, req cwmp.Message) (cwmp.Message, error
 		return nil, cwmp.Faultf(cwmp.FaultMethodNotSupported, "%s was answered so before by this CPE and was not sent", rpc)
 	}
 	answer, err := c.cpe.Call(ctx, req)
-	var fault *cwmp.Fault
 	switch {
-	case errors.As(err, &fault) && fault.Code == cwmp.FaultMethodNotSupported && !refused:
+	case errors.Is(err, cwmp.FaultMethodNotSupported) && !refused:
 		c.b.note(c.dev, func(l *Learnt) { l.answered(rpc, false, now) })
 	case err == nil && len(c.learnt().Unsupported) > 0:
 		if _, was := c.learnt().Unsupported[rpc]; was {
@@ -85,22 +84,12 @@ func (c *caller) names(ctx context.Context, m *cwmp.GetParameterNames) (cwmp.Mes
 	}
 	if !m.NextLevel && m.Path.IsPartial() && c.learnt().Way == mapping.WayLevels && m.Path != m.Path.Root() {
 		w := newWalk(m.Path, nil)
-		if err := w.run(ctx, levels{c}); err != nil {
+		if err := w.run(ctx, c); err != nil {
 			return nil, err
 		}
 		return &cwmp.GetParameterNamesResponse{Parameters: w.Names}, nil
 	}
 	return c.listed(ctx, m)
-}
-
-// levels is a CPE that is asked for names one level at a time.
-type levels struct{ c *caller }
-
-func (l levels) Call(ctx context.Context, req cwmp.Message) (cwmp.Message, error) {
-	if m, ok := req.(*cwmp.GetParameterNames); ok {
-		return l.c.listed(ctx, m)
-	}
-	return l.c.Call(ctx, req)
 }
 
 // listed asks for names and puts right what the CPE wrongly says of them.

@@ -51,7 +51,7 @@ func (c *caller) read(ctx context.Context, names []cwmp.Path) (*cwmp.GetParamete
 	if !ok {
 		return nil, fmt.Errorf("the CPE answered GetParameterValues with %s", answer.RPC())
 	}
-	if l := c.learnt(); len(l.Suspects) > 0 || l.Doubt > 0 {
+	if c.learnt().concerned(names) {
 		c.b.note(c.dev, func(l *Learnt) { l.read(names) })
 	}
 	return got, nil

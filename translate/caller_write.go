@@ -12,8 +12,8 @@ import (
 	"github.com/uspbridge/uspbridge/translate/tree"
 )
 
-// set writes values, in one call if the CPE bears it. It does not bear more than
-// its profile says or it has shown; then there are several, and if one is
+// set writes values, in one call if the CPE bears it. Where it does not bear so
+// many, by its profile or by what it has shown, there are several, and if one is
 // refused those before it are taken back: all is set, or nothing.
 func (c *caller) set(ctx context.Context, m *cwmp.SetParameterValues) (cwmp.Message, error) {
 	values := c.spelt(m.Values)
@@ -28,8 +28,11 @@ func (c *caller) set(ctx context.Context, m *cwmp.SetParameterValues) (cwmp.Mess
 	for len(done) < len(values) {
 		part := values[len(done):min(len(values), len(done)+size)]
 		status, err := c.setOnce(ctx, part, m.ParameterKey)
-		if tooMany(err, len(part)) && c.restorable(values) {
-			size, halved = max(1, len(part)/2), true
+		if len(part) > 1 && (exceeded(err) || vague(err) && len(values) >= vagueSize && c.restorable(values)) {
+			if len(done) == 0 {
+				c.restorableFirst(values)
+			}
+			size, halved = len(part)/2, true
 			continue
 		} else if err != nil {
 			return nil, c.takeBack(ctx, done, named(err, part))
@@ -43,27 +46,23 @@ func (c *caller) set(ctx context.Context, m *cwmp.SetParameterValues) (cwmp.Mess
 	if !c.profile.TrustStatus {
 		out.Status = 0
 	}
-	return out, c.rebootAfter(ctx, values)
+	return out, c.rebootAfter(ctx, values, out)
 }
 
-// unnamedSize is from how many values on a refusal without a reason may be one of
-// their number. With fewer it is one of a value.
-const unnamedSize = 8
+// vagueSize is how many values a change must have for a refusal that says nothing
+// to be taken for one of their number. With fewer it is one of a value.
+const vagueSize = 8
 
-// tooMany reports whether a fault may be for the number of values: 9004, or
-// one that says nothing at all.
-func tooMany(err error, values int) bool {
+// exceeded reports whether a fault is for the size of a request.
+func exceeded(err error) bool {
 	var f *cwmp.Fault
-	if !errors.As(err, &f) || len(f.Parameters) > 0 || values < 2 {
-		return false
-	}
-	switch f.Code {
-	case cwmp.FaultResourcesExceeded:
-		return true
-	case cwmp.FaultInternalError, cwmp.FaultInvalidArguments:
-		return values >= unnamedSize
-	}
-	return false
+	return errors.As(err, &f) && f.Code == cwmp.FaultResourcesExceeded && len(f.Parameters) == 0
+}
+
+// vague reports whether a fault says nothing of what it is for.
+func vague(err error) bool {
+	var f *cwmp.Fault
+	return errors.As(err, &f) && (f.Code == cwmp.FaultInternalError || f.Code == cwmp.FaultInvalidArguments) && len(f.Parameters) == 0
 }
 
 // named puts the only value of a call into a fault that names none.
@@ -260,21 +259,23 @@ func (c *caller) takeBack(ctx context.Context, done []cwmp.ParameterValue, refus
 	return errors.Join(append([]error{refusal}, stuck...)...)
 }
 
-// rebootAfter restarts a CPE that puts a parameter into force only then.
-func (c *caller) rebootAfter(ctx context.Context, values []cwmp.ParameterValue) error {
+// rebootAfter restarts a CPE that puts a parameter into force only then. Until it
+// has, the values are set and not yet applied.
+func (c *caller) rebootAfter(ctx context.Context, values []cwmp.ParameterValue, set *cwmp.SetParameterValuesResponse) error {
 	i := slices.IndexFunc(values, func(v cwmp.ParameterValue) bool { return c.profile.RebootsAfter(v.Name) })
 	if i < 0 {
 		return nil
 	}
+	set.Status = 1
 	pending := &PendingReboot{Cause: "RemoteReboot", Reason: "to put " + string(values[i].Name) + " into force"}
 	if err := c.b.keepReboot(ctx, c.dev, pending); err != nil {
 		return err
 	}
-	_, err := c.ask(ctx, &cwmp.Reboot{CommandKey: "uspbridge"})
-	if err == nil || isLost(err) {
-		return nil // a session that breaks is how many CPE answer
+	if _, err := c.ask(ctx, &cwmp.Reboot{CommandKey: "uspbridge"}); err != nil && !isLost(err) { // lost is how many CPE answer
+		c.b.log.Warn("what was set comes into force with a reboot, which failed", "device", c.dev.key, "parameter", values[i].Name, "error", err)
+		return c.b.keepReboot(ctx, c.dev, nil)
 	}
-	return fmt.Errorf("set, but it comes into force with a reboot, which failed: %w", err)
+	return nil
 }
 
 // defaultMaxAttributes is how many entries one SetParameterAttributes carries for
@@ -288,19 +289,16 @@ func (c *caller) attributes(ctx context.Context, m *cwmp.SetParameterAttributes)
 	for todo := m.Entries; len(todo) > 0; {
 		n := min(size, len(todo))
 		_, err := c.ask(ctx, &cwmp.SetParameterAttributes{Entries: todo[:n]})
-		var fault *cwmp.Fault
-		exceeded := errors.As(err, &fault) && fault.Code == cwmp.FaultResourcesExceeded
-		if n > 1 && (exceeded || isLost(err)) {
+		if n > 1 && (exceeded(err) || isLost(err)) {
 			size = n / 2
 			c.b.note(c.dev, func(l *Learnt) { l.MaxAttributes, l.Limited = size, c.b.now() })
 		}
 		switch {
-		case n > 1 && exceeded:
-			continue
-		case err != nil:
+		case err == nil:
+			todo = todo[n:]
+		case n == 1 || !exceeded(err):
 			return nil, err
 		}
-		todo = todo[n:]
 	}
 	return &cwmp.SetParameterAttributesResponse{}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/translate/mapping"
 )
 
 // What was learnt, in words: for the operator and for controllers.
@@ -23,7 +24,7 @@ func (l *Learnt) Describe() (lines []string) {
 	say(l.MaxNames > 0, "at most %d names in a GetParameterValues", l.MaxNames)
 	say(l.MaxValues > 0, "at most %d values in a SetParameterValues", l.MaxValues)
 	say(l.MaxAttributes > 0, "at most %d entries in a SetParameterAttributes", l.MaxAttributes)
-	say(l.Way != "", "names are found by way %s", l.Way)
+	say(l.Way != "" && l.Way != mapping.WayRoot, "names are found by way %s", l.Way)
 	say(l.NoTree, "breaks its session when asked for all names at once")
 	for _, way := range slices.Sorted(maps.Keys(l.NoWay)) {
 		say(true, "names are not found by way %s: %s", way, l.NoWay[way])
@@ -51,7 +52,7 @@ func (r *Record) Refusals() (lines []string) {
 // again; "" if nothing is in the way.
 func (r *Record) Discovery() string {
 	switch {
-	case r.DiscoveryError == "":
+	case r.DiscoveryError == "" || !r.Rediscover:
 		return ""
 	case r.DiscoveryNext.IsZero() || r.DiscoveryFailures <= freeFailures:
 		return fmt.Sprintf("goes on in the next session: %s", r.DiscoveryError)

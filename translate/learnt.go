@@ -113,6 +113,12 @@ func reason(text string) string {
 	return strings.Clone(text)
 }
 
+// concerned reports whether names that were read tell anything of those that a
+// session was lost over.
+func (l *Learnt) concerned(names []cwmp.Path) bool {
+	return l.Doubt > 0 && len(names) >= l.Doubt || len(l.Suspects) > 0 && len(without(l.Suspects, names)) < len(l.Suspects)
+}
+
 // read learns from names that were read in one call.
 func (l *Learnt) read(names []cwmp.Path) {
 	l.Suspects = without(l.Suspects, names)

@@ -59,11 +59,10 @@ func inGoneRows(ctx context.Context, cpe acs.Caller, names []cwmp.Path) (gone []
 // listRows returns the rows that a table has now; nil if the CPE does not tell.
 func listRows(ctx context.Context, cpe acs.Caller, table cwmp.Path) (map[uint32]bool, error) {
 	names, err := parameterNames(ctx, cpe, table, true)
-	var fault *cwmp.Fault
 	switch {
-	case errors.As(err, &fault) && fault.Code == cwmp.FaultInvalidParameterName:
+	case errors.Is(err, cwmp.FaultInvalidParameterName):
 		return map[uint32]bool{}, nil // the table itself is in a row that has gone
-	case fault != nil:
+	case isFault(err):
 		return nil, nil
 	case err != nil:
 		return nil, err

@@ -147,6 +147,7 @@ func (b *Bridge) learn(ctx context.Context, dev *device, d *discovery) error {
 	rec.Root, rec.Template, rec.DiscoveredSW = d.root, tpl.ID(), rec.Software
 	rec.Discovered, rec.Rediscover = d.started, false
 	rec.DiscoveryFailures, rec.DiscoveryError, rec.DiscoveryNext = 0, "", time.Time{}
+	rec.Suspects = nil // all have been read
 	d.teach(&rec.Learnt, b.now())
 	var batch store.Batch
 	if rec.DiscoveryPartial {

@@ -42,6 +42,10 @@ func TestSetCopesWithWhatCPERefuse(t *testing.T) {
 			[]assignment{{one + "Enable", "false", false}}, map[string]string{one + "Enable": "false"}, "", 1, ""},
 		// Deviation: CPE with small buffers – 9004 for many values; they are set in several calls.
 		{"9004 above 3 values", cpesim.Profile{Answers: cpesim.Answers{MaxSetValues: 3}}, "", false, six, all, "", 3, "at most 3 values in a SetParameterValues"},
+		// Deviation: some CPE – 9002 or 9003 without a reason for many values; fewer are tried, as long as all could be set back.
+		{"9003 above 3 values", cpesim.Profile{Answers: cpesim.Answers{MaxSetValues: 3, ManyValuesFault: cwmp.FaultInvalidArguments}}, "", false,
+			append(slices.Clone(six), assignment{two + "Description", "e", false}, assignment{two + "InternalPort", "4", false}, assignment{two + "Protocol", "TCP", false}),
+			all, "", 7, "at most 2 values in a SetParameterValues"},
 		{"4 values by profile", cpesim.Profile{Answers: cpesim.Answers{MaxSetValues: 4}}, "max_values: 4", false, six, all, "", 2, ""},
 		{"9004 above 3 values, one of the last refused", cpesim.Profile{Answers: cpesim.Answers{MaxSetValues: 3,
 			RefuseToSet: map[cwmp.Path]cwmp.FaultCode{one + "InternalClient": cwmp.FaultInvalidParameterValue}}}, "", false, six, nothing, "InternalClient", 4, ""},

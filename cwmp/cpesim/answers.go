@@ -37,6 +37,8 @@ type Answers struct {
 	// MaxSetValues and MaxSetAttributes above 0 refuse more values of a
 	// SetParameterValues and more entries of a SetParameterAttributes: 9004.
 	MaxSetValues, MaxSetAttributes int
+	// ManyValuesFault is the fault of MaxSetValues in place of 9004.
+	ManyValuesFault cwmp.FaultCode
 	// OnlyDigits refuses booleans spelt in letters with 9007 (TP-Link TD-W9970),
 	// OnlyWords those spelt in digits.
 	OnlyDigits, OnlyWords bool

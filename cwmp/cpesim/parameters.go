@@ -105,7 +105,7 @@ func (c *CPE) getParameterValues(m *cwmp.GetParameterValues) (cwmp.Message, *cwm
 // written.
 func (c *CPE) setParameterValues(m *cwmp.SetParameterValues) (cwmp.Message, *cwmp.Fault) {
 	if limit := c.profile.MaxSetValues; limit > 0 && len(m.Values) > limit {
-		return nil, cwmp.Faultf(cwmp.FaultResourcesExceeded, "Resources exceeded: %d values, at most %d", len(m.Values), limit)
+		return nil, cwmp.Faultf(cmp.Or(c.profile.ManyValuesFault, cwmp.FaultResourcesExceeded), "Resources exceeded: %d values, at most %d", len(m.Values), limit)
 	}
 	if c.now().Before(c.bootedAt.Add(c.profile.DenyAfterBoot)) {
 		return nil, cwmp.NewFault(cwmp.FaultRequestDenied)
