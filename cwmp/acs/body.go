@@ -1,7 +1,9 @@
 package acs
 
 import (
+	"bufio"
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
 	"errors"
@@ -87,11 +89,15 @@ func readBody(b *bytes.Buffer, w http.ResponseWriter, r *http.Request, limit int
 	if control.SetReadDeadline(deadline) == nil {
 		defer control.SetReadDeadline(time.Time{})
 	}
-	src, err := decompressed(io.LimitReader(r.Body, int64(limit)+1), r.Header.Get("Content-Encoding"))
+	tail := &tailReader{Reader: r.Body, b: b, control: control, deadline: deadline}
+	src, err := decompressed(io.LimitReader(tail, int64(limit)+1), r.Header.Get("Content-Encoding"))
 	if err != nil {
 		return err
 	}
 	n, err := b.ReadFrom(account.reader(io.LimitReader(src, int64(limit)+1)))
+	if tail.short || !blank(b.Bytes()) && !wholeEnvelope(b.Bytes()) {
+		w.Header().Set("Connection", "close") // whatever may follow on it is no request
+	}
 	switch {
 	case n > int64(limit):
 		return tooLarge
@@ -112,7 +118,7 @@ func decompressed(src io.Reader, coding string) (io.Reader, error) {
 	case "gzip", "x-gzip":
 		src, err = gzip.NewReader(src)
 	case "deflate":
-		src, err = zlib.NewReader(src)
+		src, err = inflate(src)
 	default:
 		return nil, &httpError{http.StatusUnsupportedMediaType, "encoding",
 			fmt.Sprintf("Content-Encoding %.40q is not known: use gzip, deflate or none", coding)}
@@ -124,6 +130,20 @@ func decompressed(src io.Reader, coding string) (io.Reader, error) {
 		return bytes.NewReader(nil), nil // a compressed nothing, sent as nothing
 	}
 	return src, nil
+}
+
+// inflate undoes deflate: RFC 9110 8.4.1.2 means the zlib format by it, but many
+// send the bare compressed data.
+func inflate(src io.Reader) (io.Reader, error) {
+	b := bufio.NewReader(src)
+	head, err := b.Peek(2)
+	if err != nil {
+		return nil, err
+	}
+	if head[0]&0x0f == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 { // RFC 1950 2.2
+		return zlib.NewReader(b)
+	}
+	return flate.NewReader(b), nil
 }
 
 // blank reports whether a body is an empty POST: nothing, or the line break

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"iter"
 	"net"
 	"net/http"
 	"strings"
@@ -31,31 +32,29 @@ func (id sessionID) setCookie() string {
 	return CookieName + "=" + hex.EncodeToString(id[:]) + "; Path=/; HttpOnly"
 }
 
-// cookieID returns the session id in the request's cookies. Beyond RFC 6265 it
-// takes the forms that CPE send: `$Version="0"; id=…` of RFC 2109, cookies
-// joined by commas, and quoted values.
-func cookieID(h http.Header) (id sessionID, ok bool) {
-	for _, line := range h["Cookie"] {
-		for len(line) > 0 {
-			var part string
-			if i := strings.IndexAny(line, ";,"); i >= 0 {
-				part, line = line[:i], line[i+1:]
-			} else {
-				part, line = line, ""
-			}
-			name, value, found := strings.Cut(strings.TrimSpace(part), "=")
-			if !found || strings.TrimSpace(name) != CookieName {
-				continue
-			}
-			value = strings.Trim(value, "\" \t")
-			if len(value) == 2*len(id) {
-				if _, err := hex.Decode(id[:], []byte(value)); err == nil {
-					return id, true
+// cookieIDs returns the session ids in the request's cookies: more than one
+// where a CPE keeps those of earlier sessions. Beyond RFC 6265 it takes the forms
+// that CPE send: `$Version="0"; id=…` of RFC 2109, cookies joined by commas, and
+// quoted values.
+func cookieIDs(h http.Header) iter.Seq[sessionID] {
+	return func(yield func(sessionID) bool) {
+		for _, line := range h["Cookie"] {
+			for part := range strings.FieldsFuncSeq(line, func(r rune) bool { return r == ';' || r == ',' }) {
+				name, value, found := strings.Cut(strings.TrimSpace(part), "=")
+				if !found || strings.TrimSpace(name) != CookieName {
+					continue
+				}
+				var id sessionID
+				value = strings.Trim(value, "\" \t")
+				if len(value) != 2*len(id) {
+					continue
+				}
+				if _, err := hex.Decode(id[:], []byte(value)); err == nil && !yield(id) {
+					return
 				}
 			}
 		}
 	}
-	return id, false
 }
 
 // connection remembers the session opened last on a TCP connection, for CPE

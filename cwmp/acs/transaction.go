@@ -96,7 +96,7 @@ func informIn(e *exchange) (*cwmp.Inform, bool) {
 // find returns the open session the request belongs to: by its cookie, else by
 // its connection if the session has never been seen to return the cookie.
 func (s *Server) find(r *http.Request) (x *Session, byCookie bool) {
-	if id, ok := cookieID(r.Header); ok {
+	for id := range cookieIDs(r.Header) {
 		if x := s.session(id); x != nil {
 			x.use.cookie.Store(true)
 			return x, true
@@ -258,10 +258,12 @@ func (s *Server) step(w http.ResponseWriter, r *http.Request, x *Session, e *exc
 func (s *Server) await(w http.ResponseWriter, r *http.Request, x *Session, e *exchange, b *bytes.Buffer) error {
 	select {
 	case env := <-e.reply:
-		return s.write(w, env, b)
+		if e.alive() { // else the session may have to send it again, and it must not arrive twice
+			return s.write(w, env, b)
+		}
 	case <-r.Context().Done():
-		return nil // the CPE has gone; the session goes on and it may come back
 	}
+	return nil // the CPE has gone; the session goes on and it may come back
 }
 
 // write sends an envelope, or 204 if there is none (TR-069 3.4.1, 3.7.2.4).
