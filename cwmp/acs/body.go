@@ -67,32 +67,39 @@ func (c *countedReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// expect gives the request's body, and the answer to it, their time. The bound
+// also holds where the body is not looked at: net/http reads the rest of it
+// before the next request. Writers without deadlines (tests) are served without.
+func expect(w http.ResponseWriter, timeout time.Duration) (*http.ResponseController, time.Time, error) {
+	control, deadline := http.NewResponseController(w), time.Now().Add(timeout)
+	err := errors.Join(control.SetReadDeadline(deadline), control.SetWriteDeadline(deadline))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, deadline, &httpError{http.StatusBadRequest, brokenBody, "connection closed before the body"}
+	}
+	return control, deadline, nil
+}
+
 // readBody reads the request's body, decompressed (TR-069 3.4.8), into b. The
-// bound holds for both the bytes on the wire and the bytes they expand to.
-func readBody(b *bytes.Buffer, w http.ResponseWriter, r *http.Request, limit int, timeout time.Duration, account *spend) error {
+// bound holds for both the bytes on the wire and the bytes they expand to. short
+// tells that fewer bytes came than were announced; nothing more can then be read
+// of the connection, so that its end cannot be noticed either.
+func readBody(b *bytes.Buffer, w http.ResponseWriter, r *http.Request, limit int, timeout time.Duration, account *spend) (short bool, err error) {
 	if r.ContentLength == 0 || r.Body == nil {
-		return nil
+		return false, nil
 	}
 	tooLarge := &httpError{http.StatusRequestEntityTooLarge, "oversized",
 		fmt.Sprintf("body of more than %d bytes: raise the limit if this CPE's messages are really that large", limit)}
 	if r.ContentLength > int64(limit) {
-		return tooLarge
+		return false, tooLarge
 	}
-	// The deadline is lifted again because net/http goes on reading during the
-	// handler to notice a closed connection. Writers without deadlines (tests,
-	// HTTP/2) are read without one.
-	control := http.NewResponseController(w)
-	deadline := time.Now().Add(timeout)
-	if err := control.SetWriteDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) { // for 100 Continue
-		return &httpError{http.StatusBadRequest, brokenBody, "connection closed before the body"}
-	}
-	if control.SetReadDeadline(deadline) == nil {
-		defer control.SetReadDeadline(time.Time{})
+	control, deadline, err := expect(w, timeout)
+	if err != nil {
+		return false, err
 	}
 	tail := &tailReader{Reader: r.Body, b: b, control: control, deadline: deadline}
 	src, err := decompressed(io.LimitReader(tail, int64(limit)+1), r.Header.Get("Content-Encoding"))
 	if err != nil {
-		return err
+		return false, err
 	}
 	n, err := b.ReadFrom(account.reader(io.LimitReader(src, int64(limit)+1)))
 	if tail.short || !blank(b.Bytes()) && !wholeEnvelope(b.Bytes()) {
@@ -100,13 +107,17 @@ func readBody(b *bytes.Buffer, w http.ResponseWriter, r *http.Request, limit int
 	}
 	switch {
 	case n > int64(limit):
-		return tooLarge
+		return false, tooLarge
 	case errors.As(err, new(*httpError)):
-		return err
+		return false, err
 	case err != nil:
-		return &httpError{http.StatusBadRequest, brokenBody, fmt.Sprintf("body broken off after %d bytes: %v", n, err)}
+		return false, &httpError{http.StatusBadRequest, brokenBody, fmt.Sprintf("body broken off after %d bytes: %v", n, err)}
 	}
-	return nil
+	// Lifted, since net/http goes on reading to notice a closed connection.
+	if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return false, &httpError{http.StatusBadRequest, brokenBody, "connection closed after the body"}
+	}
+	return tail.short, nil
 }
 
 // decompressed undoes the content codings that TR-069 names.

@@ -47,6 +47,7 @@ func TestDialogues(t *testing.T) {
 			CPE: RebootResponse
 			ACS: 204`,
 			[]string{"Inform A", "GetParameterValues: GetParameterValuesResponse", "AddObject: fault 9004", "Reboot: RebootResponse", "Ended A"}},
+		// Deviation: some CPE – send a request of their own in place of an answer; it is served and the answer waited for
 		{"requests of the CPE before and among ours", []cwmp.Message{gpv}, nil, `
 			CPE: Inform A
 			ACS: InformResponse
@@ -133,6 +134,50 @@ func TestDialogues(t *testing.T) {
 			CPE: empty
 			ACS: 204`,
 			[]string{"Inform A", "Ended A: lost", "Inform A", "Ended A"}},
+		{"duplicate Inform on another connection", nil, nil, `
+			CPE: Inform A
+			ACS: InformResponse
+			do:  drop the cookie
+			do:  lose the connection
+			CPE: Inform A
+			ACS: InformResponse
+			CPE: empty
+			ACS: 204`,
+			[]string{"Inform A", "Ended A: lost", "Inform A", "Ended A"}},
+		{"reboot in mid-session: what was asked is lost, what is asked then is asked anew", []cwmp.Message{rebootQ}, nil, `
+			CPE: Inform A
+			ACS: InformResponse
+			CPE: empty
+			ACS: Reboot
+			do:  drop the cookie
+			do:  lose the connection
+			CPE: Inform A boot retry=3
+			ACS: InformResponse
+			CPE: TransferComplete
+			ACS: TransferCompleteResponse
+			CPE: empty
+			ACS: Reboot
+			CPE: RebootResponse
+			ACS: 204`,
+			[]string{"Inform A", "Reboot: lost", "Ended A: lost", "Inform A", "Request TransferComplete", "Reboot: RebootResponse", "Ended A"}},
+		{"an answer twice, at the end", []cwmp.Message{gpv}, nil, `
+			CPE: Inform A
+			ACS: InformResponse
+			CPE: empty
+			ACS: GetParameterValues
+			CPE: GetParameterValuesResponse
+			ACS: 204
+			CPE: GetParameterValuesResponse
+			ACS: 400`,
+			[]string{"Inform A", "GetParameterValues: GetParameterValuesResponse", "Ended A"}},
+		{"empty POST twice before anything is asked", nil, nil, `
+			CPE: Inform A
+			ACS: InformResponse
+			CPE: empty
+			ACS: 204
+			CPE: empty
+			ACS: 400`,
+			[]string{"Inform A", "Ended A"}},
 		{"new Inform while an RPC is outstanding", []cwmp.Message{add}, nil, `
 			CPE: Inform A
 			ACS: InformResponse
@@ -336,6 +381,8 @@ func (c *cpe) play(dialogue string) {
 			c.t.Fatalf("line %d: the ACS said %s, want %s", n+1, last, what)
 		case what == "drop the cookie":
 			c.cookie = ""
+		case what == "lose the connection":
+			c.transport.CloseIdleConnections()
 		case what == "connect anew each time":
 			c.transport.DisableKeepAlives = true
 		}
@@ -386,6 +433,12 @@ func TestHTTPRefusals(t *testing.T) {
 		{"not gzip at all", func(u string) *http.Request {
 			return request("POST", u, "hello", http.Header{"Content-Encoding": {"gzip"}})
 		}, 400},
+		{"gzip bomb in deflate", func(u string) *http.Request {
+			return request("POST", u, deflated(strings.Repeat(" ", 1<<20), false), http.Header{"Content-Encoding": {"deflate"}})
+		}, 413},
+		{"gzip cut off", func(u string) *http.Request {
+			return request("POST", u, gzipped(envelope("1", informOf("A")))[:100], http.Header{"Content-Encoding": {"gzip"}})
+		}, 400},
 		{"gzip bomb", func(u string) *http.Request {
 			return request("POST", u, gzipped(strings.Repeat(" ", 1<<20)), http.Header{"Content-Encoding": {"gzip"}})
 		}, 413},
@@ -419,12 +472,19 @@ func TestWaysOfHTTP(t *testing.T) {
 		chunked    bool
 	}{
 		{"gzip", gzipped(inform), http.Header{"Content-Encoding": {"gzip"}}, false},
+		{"gzip, chunked", gzipped(inform), http.Header{"Content-Encoding": {"gzip"}}, true},
+		{"deflate", deflated(inform, true), http.Header{"Content-Encoding": {"deflate"}}, false},
+		// Deviation: many HTTP stacks – mean the bare compressed data by deflate, without the zlib format around it; both are read
+		{"bare deflate", deflated(inform, false), http.Header{"Content-Encoding": {"deflate"}}, false},
 		// Deviation: Thomson – sends Informs chunked; they are read, and answers always have a length
 		{"chunked", inform, nil, true},
 		// Deviation: easycwmp – sends Expect: 100-continue; it is told to go on
 		{"Expect: 100-continue", inform, http.Header{"Expect": {"100-continue"}}, false},
 		// Deviation: several CPE – fill SOAPAction, or send another Content-Type; neither matters
 		{"SOAPAction and an odd Content-Type", inform, http.Header{"Soapaction": {`"x"`}, "Content-Type": {"text/xml; encoding=utf-8"}}, false},
+		// Deviation: several CPE – give another Content-Type or none; the body tells
+		{"Content-Type of a page", inform, http.Header{"Content-Type": {"text/html"}}, false},
+		{"empty Content-Type", inform, http.Header{"Content-Type": {""}}, false},
 	}
 	f := newFleet()
 	_, url := listen(t, acs.Config{Fleet: f})

@@ -2,7 +2,9 @@ package acs_test
 
 import (
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
+	"compress/zlib"
 	"context"
 	"errors"
 	"fmt"
@@ -191,6 +193,7 @@ func newCPE(t testing.TB, url string) *cpe {
 var (
 	idPattern    = regexp.MustCompile(`:ID[^>]*>([^<]*)<`)
 	bodyPattern  = regexp.MustCompile(`Body[^>]*>\s*<(?:[\w-]+:)?(\w+)`)
+	retryPattern = regexp.MustCompile(`retry=(\d+)`)
 	faultPattern = regexp.MustCompile(`FaultCode>(\d+)<`)
 )
 
@@ -263,7 +266,8 @@ const transferComplete = `<c:TransferComplete><CommandKey>k</CommandKey><FaultSt
 	`<StartTime>0001-01-01T00:00:00Z</StartTime><CompleteTime>0001-01-01T00:00:00Z</CompleteTime></c:TransferComplete>`
 
 // say sends one line of a dialogue: what it is, then "id=…" to give another id
-// than the right one ("id=" for none).
+// than the right one ("id=" for none). An Inform may be of a "boot", and have
+// "retry=…".
 func (c *cpe) say(line string) string {
 	c.t.Helper()
 	word, rest, _ := strings.Cut(line, " ")
@@ -273,7 +277,7 @@ func (c *cpe) say(line string) string {
 			if id = v; v == "previous" {
 				id = c.previous
 			}
-		} else {
+		} else if arg == "" {
 			arg = f
 		}
 	}
@@ -288,6 +292,12 @@ func (c *cpe) say(line string) string {
 		body = envelope(id, "")
 	case word == "Inform":
 		body = envelope("cpe-1", informOf(arg))
+		if strings.Contains(rest, " boot") {
+			body = strings.Replace(body, "2 PERIODIC", "1 BOOT", 1)
+		}
+		if n := retryPattern.FindStringSubmatch(rest); n != nil {
+			body = strings.Replace(body, "<RetryCount>0", "<RetryCount>"+n[1], 1)
+		}
 	case word == "TransferComplete" && arg == "holding":
 		body = strings.Replace(envelope("cpe-7", transferComplete), "</E:Header>", "<c:HoldRequests>1</c:HoldRequests></E:Header>", 1)
 	case word == "TransferComplete":
@@ -340,6 +350,25 @@ func request(method, url, body string, h http.Header) *http.Request {
 		r.Header = h
 	}
 	return r
+}
+
+// deflated compresses with or without the zlib format around it.
+func deflated(s string, wrapped bool) string {
+	var b bytes.Buffer
+	var w io.WriteCloser = zlib.NewWriter(&b)
+	if !wrapped {
+		var err error
+		if w, err = flate.NewWriter(&b, flate.DefaultCompression); err != nil {
+			panic(err)
+		}
+	}
+	if _, err := io.WriteString(w, s); err != nil {
+		panic(err)
+	}
+	if err := w.Close(); err != nil {
+		panic(err)
+	}
+	return b.String()
 }
 
 func gzipped(s string) string {

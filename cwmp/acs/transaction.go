@@ -59,7 +59,8 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) error {
 	defer putBuffer(b)
 	account := &spend{bound: s.bodies}
 	defer account.end()
-	if err := readBody(b, w, r, limits.Bytes, s.cfg.BodyTimeout, account); err != nil {
+	short, err := readBody(b, w, r, limits.Bytes, s.cfg.BodyTimeout, account)
+	if err != nil {
 		if x != nil {
 			tappedOf(w).request(x.tap, b.Bytes())
 		}
@@ -68,6 +69,9 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) error {
 			x.cancel(lost("unreadable", err)) // after a broken connection it may come back instead
 		}
 		return err
+	}
+	if short {
+		r = r.WithContext(context.WithoutCancel(r.Context()))
 	}
 	e := &exchange{gone: r.Context().Done(), reply: make(chan *soap.Envelope, 1)}
 	if !blank(b.Bytes()) {
@@ -321,6 +325,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		host = r.RemoteAddr
 	}
 	level("request refused", "remote", host, "status", refusal.status, "error", err)
+	if _, _, err := expect(w, s.cfg.BodyTimeout); err != nil {
+		s.log.Debug("refusal not written", "remote", host, "error", err)
+	}
 	if refusal.status != http.StatusUnauthorized {
 		w.Header().Set("Connection", "close") // nothing more is to be said on it for now
 	}
