@@ -21,6 +21,7 @@ const patience = 30 * time.Second
 type bridge struct {
 	binary   string
 	dir      string
+	settings string // more of the configuration's section cwmp, ", key: value"
 	profiler string // where profiles are taken, "" for not at all
 	profiles string // directory for them
 	client   http.Client
@@ -52,7 +53,7 @@ func newBridge(binary, dir, profiles string) (*bridge, error) {
 // config is the configuration file. Only what the measurement needs is not the
 // default: CPE do not inform by themselves meanwhile.
 const config = `data_dir: %q
-cwmp: {listen: %q, inform_interval: 24h}
+cwmp: {listen: %q, inform_interval: 24h%s}
 usp:
   mtp: {websocket: {listen: %q}}
   controllers: [{endpoint_id: %q, role: "Full Access"}]
@@ -71,7 +72,7 @@ func (b *bridge) data() string { return filepath.Join(b.dir, "data") }
 // configure writes the files that the bridge reads and returns the first.
 func (b *bridge) configure(maxAge string) (string, error) {
 	mappings, file := filepath.Join(b.dir, "mappings"), filepath.Join(b.dir, "uspbridge.yaml")
-	text := fmt.Sprintf(config, b.data(), b.cwmp, b.websocket, controller, b.console, mappings)
+	text := fmt.Sprintf(config, b.data(), b.cwmp, b.settings, b.websocket, controller, b.console, mappings)
 	return file, errors.Join(
 		os.MkdirAll(mappings, 0o700),
 		os.WriteFile(filepath.Join(mappings, "ages.yaml"), fmt.Appendf(nil, ages, maxAge), 0o600),

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -44,32 +45,45 @@ type fleet struct {
 	*cpesim.Fleet
 	model   *cpesim.Model
 	devices []device // the first are the muted ones
+	mute    int
 	relay   *relay
 }
 
+// fleetConfig is how a fleet differs from others.
+type fleetConfig struct {
+	acs                string // URL
+	count              int
+	muted              int           // of count
+	open               int           // sessions at once
+	spread             time.Duration // of the boots
+	username, password string        // towards the bridge
+	tls                *tls.Config
+}
+
 // newFleet makes CPE that inform to the bridge. They boot at Start.
-func newFleet(ctx context.Context, count int, acs string) (_ *fleet, err error) {
-	f := &fleet{}
+func newFleet(ctx context.Context, c fleetConfig) (_ *fleet, err error) {
+	f := &fleet{mute: c.muted}
 	if f.model, err = gateway(ctx); err != nil {
 		return nil, err
 	}
-	if f.Fleet, err = cpesim.NewFleet(cpesim.FleetConfig{MaxSessions: sessionsOpen, SessionTimeout: patience}); err != nil {
+	if f.Fleet, err = cpesim.NewFleet(cpesim.FleetConfig{MaxSessions: c.open, SessionTimeout: patience, TLS: c.tls, BootTime: time.Millisecond}); err != nil {
 		return nil, err
 	}
-	if f.relay, err = newRelay(acs); err != nil {
+	if f.relay, err = newRelay(strings.TrimSuffix(strings.TrimPrefix(c.acs, "http://"), "/")); err != nil {
 		return nil, err
 	}
 	template, err := translate.ParseEndpointTemplate("ops::{oui}-{product_class}-{serial}") // the default
 	if err != nil {
 		return nil, err
 	}
-	for i := range count {
-		c := cpesim.Config{ACSURL: "http://" + acs + "/", Model: f.model, JournalSize: -1,
-			Identity: cwmp.DeviceID{SerialNumber: fmt.Sprintf("BENCH%06d", i)}}
-		if i < muted {
-			c.ACSURL = "http://" + f.relay.address() + "/"
+	for i := range c.count {
+		config := cpesim.Config{ACSURL: c.acs, Username: c.username, Password: c.password, Model: f.model, JournalSize: -1,
+			StartDelay: c.spread / time.Duration(c.count) * time.Duration(i),
+			Identity:   cwmp.DeviceID{SerialNumber: fmt.Sprintf("BENCH%06d", i)}}
+		if i < c.muted {
+			config.ACSURL = "http://" + f.relay.address() + "/"
 		}
-		cpe, err := f.Add(c)
+		cpe, err := f.Add(config)
 		if err != nil {
 			return nil, err
 		}
@@ -85,8 +99,8 @@ func (f *fleet) close() error {
 }
 
 // muted and reachable are the two parts of the fleet.
-func (f *fleet) muted() []device     { return f.devices[:muted] }
-func (f *fleet) reachable() []device { return f.devices[muted:] }
+func (f *fleet) muted() []device     { return f.devices[:f.mute] }
+func (f *fleet) reachable() []device { return f.devices[f.mute:] }
 
 // gateway is the simulator's TR-181 gateway without the objects left out.
 func gateway(ctx context.Context) (*cpesim.Model, error) {

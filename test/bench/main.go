@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/uspbridge/uspbridge/usp"
@@ -23,6 +25,10 @@ const minDevices = 200
 // options are the flags.
 type options struct {
 	devices int
+	held    int
+	burst   int
+	only    string
+	limits  string
 	profile string // directory for CPU profiles, "" for none
 	dir     string // for data, "" for a temporary one
 }
@@ -30,6 +36,10 @@ type options struct {
 func main() {
 	var o options
 	flag.IntVar(&o.devices, "devices", 1000, "number of simulated CPE")
+	flag.IntVar(&o.held, "held", 1000, "number of CPE in session at the same time")
+	flag.IntVar(&o.burst, "burst", 500, "number of CPE that boot within 10 s")
+	flag.StringVar(&o.only, "only", "", "parts to run, of fleet, secured, held, burst, with commas (default: all)")
+	flag.StringVar(&o.limits, "limits", "", "what the bridge has under cwmp.limits while CPE boot, as in \"sessions: 500, retry_after: 5s\"")
 	flag.StringVar(&o.profile, "profile", "", "directory to write CPU profiles of the bridge to, one a row")
 	flag.StringVar(&o.dir, "dir", "", "directory for the bridge's data (default: a temporary one)")
 	flag.Parse()
@@ -88,13 +98,53 @@ type measurement struct {
 	cachedGet time.Duration // CPU of a Get of one cached parameter
 }
 
-// all runs the two parts.
-func (m *measurement) all(ctx context.Context) (err error) {
-	binary := filepath.Join(m.dir, "uspbridge")
-	if err := build(ctx, binary, m.profile != ""); err != nil {
+// all runs the parts.
+func (m *measurement) all(ctx context.Context) error {
+	if err := build(ctx, m.binary(), m.profile != ""); err != nil {
 		return err
 	}
-	if m.bridge, err = newBridge(binary, m.dir, m.profile); err != nil {
+	for _, part := range []struct {
+		name string
+		do   func(context.Context) error
+	}{{"fleet", m.oneFleet}, {"secured", m.secured}, {"held", m.holdSessions}, {"burst", m.massReboot}} {
+		if m.only != "" && !slices.Contains(strings.Split(m.only, ","), part.name) {
+			continue
+		}
+		if err := part.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return nil
+}
+
+func (m *measurement) binary() string { return filepath.Join(m.dir, "uspbridge") }
+
+// onBridge has work done with a bridge of its own. settings are more of the
+// configuration's section cwmp.
+func (m *measurement) onBridge(ctx context.Context, name, settings string, work func(*bridge) error) error {
+	fmt.Fprintf(os.Stderr, "bench: %s\n", name)
+	dir := filepath.Join(m.dir, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	b, err := newBridge(m.binary(), dir, m.profile)
+	if err != nil {
+		return err
+	}
+	b.settings = settings
+	if err := b.start(ctx, "0s"); err != nil {
+		return err
+	}
+	err = errors.Join(work(b), b.stop())
+	if err != nil {
+		return fmt.Errorf("%s: %w; the end of the bridge's log:\n%s", name, err, b.logTail())
+	}
+	return nil
+}
+
+// oneFleet measures what is done with one fleet, before and after a restart.
+func (m *measurement) oneFleet(ctx context.Context) (err error) {
+	if m.bridge, err = newBridge(m.binary(), m.dir, m.profile); err != nil {
 		return err
 	}
 	if err := m.start(ctx, "0s"); err != nil {
@@ -114,7 +164,9 @@ func (m *measurement) all(ctx context.Context) (err error) {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
 	}
-	return m.ctl.Close()
+	err = errors.Join(m.ctl.Close(), m.fleet.close(), m.bridge.stop())
+	m.fleet, m.bridge = nil, nil
+	return err
 }
 
 // start starts the bridge and connects the controller. Status and counters may

@@ -32,7 +32,7 @@ const queueing = 200 * time.Millisecond
 
 // firstContacts brings the fleet up: each CPE's whole tree is read and stored.
 func (m *measurement) firstContacts(ctx context.Context) (err error) {
-	if m.fleet, err = newFleet(ctx, m.devices, m.bridge.cwmp); err != nil {
+	if m.fleet, err = newFleet(ctx, fleetConfig{acs: "http://" + m.bridge.cwmp + "/", count: m.devices, muted: muted, open: sessionsOpen}); err != nil {
 		return err
 	}
 	c, err := m.bridge.measure(ctx, "first-contact", func() error { return m.fleet.firstContact(ctx) })

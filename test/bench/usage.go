@@ -41,18 +41,29 @@ func (b *bridge) cpu() (time.Duration, error) {
 }
 
 // resident returns the memory that the bridge occupies, in bytes.
-func (b *bridge) resident() (float64, error) {
+func (b *bridge) resident() (float64, error) { return b.status("VmRSS") }
+
+// peak returns the most memory that the bridge has occupied since resetPeak.
+func (b *bridge) peak() (float64, error) { return b.status("VmHWM") }
+
+// resetPeak makes what is occupied now the most (proc(5), clear_refs).
+func (b *bridge) resetPeak() error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", b.process.Process.Pid), []byte("5"), 0)
+}
+
+// status returns a size in /proc/…/status, in bytes.
+func (b *bridge) status(name string) (float64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.process.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, name+":"); ok {
 			kB, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 			return kB * 1024, err
 		}
 	}
-	return 0, fmt.Errorf("/proc/%d/status has no VmRSS", b.process.Process.Pid)
+	return 0, fmt.Errorf("/proc/%d/status has no %s", b.process.Process.Pid, name)
 }
 
 // onDisk returns the space that the data directory takes, in bytes.
