@@ -38,18 +38,20 @@ func (a *app) simulateCommand() *cobra.Command {
 	cfg := cpesim.RunConfig{}
 	cmd := &cobra.Command{
 		Use: "simulate --acs URL", Short: "Run a fleet of simulated CPE against an ACS",
-		Long:    "Run a fleet of simulated CPE against an ACS until interrupted or --duration is over, then report.",
-		Example: "  uspbridge simulate --acs http://127.0.0.1:7547/ --count 100 --model mixed --ramp 10s --duration 1m",
-		Args:    takesNothing(),
+		Long: "Run a fleet of simulated CPE against an ACS until interrupted or --duration is over, then report.",
+		Example: "  uspbridge simulate --acs http://127.0.0.1:7547/ --count 100 --model mixed --ramp 10s --duration 1m\n" +
+			"  uspbridge simulate --acs http://127.0.0.1:7547/ --replay box.capture",
+		Args: takesNothing(),
 	}
 	f := cmd.Flags()
 	f.StringVar(&cfg.ACSURL, "acs", "", "URL of the ACS (required)")
 	f.IntVar(&cfg.Count, "count", 1, "number of CPE")
 	f.StringVar(&cfg.Model, "model", "mixed", "kind of CPE: tr098, tr181 or mixed")
 	f.StringVar(&cfg.TreeFile, "tree", "", "CSV file of a device's parameters, in place of --model")
+	f.StringVar(&cfg.Replay, "replay", "", "capture whose device is played back, in place of --model")
 	f.StringVar(&cfg.OUI, "oui", "", "OUI of all CPE (default: the model's)")
 	f.StringVar(&cfg.ProductClass, "product-class", "", "product class of all CPE (default: the model's)")
-	f.StringVar(&cfg.SerialPrefix, "serial-prefix", "SIM", "start of the serial numbers")
+	f.StringVar(&cfg.SerialPrefix, "serial-prefix", "", "start of the serial numbers (default: SIM; of a replay the captured one, varied)")
 	f.DurationVar(&cfg.InformInterval, "inform-interval", 0, "periodic Inform interval (0: the model's)")
 	f.DurationVar(&cfg.Ramp, "ramp", 0, "time over which the first contacts are spread")
 	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:0", "where connection requests are taken")
@@ -64,6 +66,9 @@ func (a *app) simulateCommand() *cobra.Command {
 		}
 		if !slices.Contains([]string{"tr098", "tr181", "mixed"}, cfg.Model) {
 			return usagef("--model %q is not known; use tr098, tr181 or mixed", cfg.Model)
+		}
+		if cfg.TreeFile != "" && cfg.Replay != "" {
+			return usagef("--tree and --replay say two different things; give one")
 		}
 		if cfg.Count < 1 {
 			return usagef("--count %d: want at least 1", cfg.Count)

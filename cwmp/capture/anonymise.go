@@ -63,47 +63,19 @@ func (a *anonymiser) replace(kind, original string, next func(n int) string) str
 // body replaces in the texts of a message. What cannot be read as XML has been
 // masked wholly before.
 func (a *anonymiser) body(body []byte) []byte {
-	d, err := parseDocument(body)
+	out, err := Rewrite(body, func(t Text) (string, bool) {
+		switch {
+		case t.Parameter != "":
+			return a.value(lastPart(t.Parameter), t.Text), true
+		case strings.EqualFold(t.Element, "Name"), strings.EqualFold(t.Element, "ParameterName"):
+			return "", false
+		}
+		return a.value(t.Element, t.Text), true
+	})
 	if err != nil {
 		return body
 	}
-	names := d.valueNames()
-	var edits []edit
-	for i := range d.elements {
-		e := &d.elements[i]
-		at := trimmed(body, e.inner)
-		text := string(at.of(body))
-		if !e.leaf || text == "" {
-			continue
-		}
-		name := e.local
-		if of, ok := names[i]; ok {
-			name = of
-		} else if strings.EqualFold(name, "Name") || strings.EqualFold(name, "ParameterName") {
-			continue
-		}
-		if clean := a.value(lastPart(name), text); clean != text {
-			edits = append(edits, edit{at, clean})
-		}
-	}
-	return apply(body, edits)
-}
-
-// valueNames gives to each Value the Name beside it.
-func (d *document) valueNames() map[int]string {
-	byStruct := map[int]string{}
-	for i := range d.elements {
-		if e := &d.elements[i]; e.leaf && strings.EqualFold(e.local, "Name") {
-			byStruct[e.parent] = string(trim(e.inner.of(d.src)))
-		}
-	}
-	names := map[int]string{}
-	for i := range d.elements {
-		if e := &d.elements[i]; strings.EqualFold(e.local, "Value") {
-			names[i] = byStruct[e.parent]
-		}
-	}
-	return names
+	return out
 }
 
 // value replaces in the value of a parameter, or the text of an argument.

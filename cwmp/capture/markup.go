@@ -38,6 +38,9 @@ type document struct {
 	remarks  []span    // the content of comments and processing instructions
 }
 
+// byteOrderMark is what some CPE begin their messages with.
+const byteOrderMark = "\xef\xbb\xbf"
+
 var errMarkup = errors.New("not well-formed XML")
 
 // parseDocument takes a message apart. Beyond well-formed XML it takes one whose
@@ -46,7 +49,11 @@ var errMarkup = errors.New("not well-formed XML")
 func parseDocument(src []byte) (*document, error) {
 	d := &document{src: src, elements: make([]element, 0, len(src)/64)}
 	open := make([]int, 0, maxDepth)
-	for pos := 0; ; {
+	pos := 0
+	if bytes.HasPrefix(src, []byte(byteOrderMark)) {
+		pos = len(byteOrderMark)
+	}
+	for {
 		i := bytes.IndexByte(src[pos:], '<')
 		end := pos + i
 		if i < 0 {

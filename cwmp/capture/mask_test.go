@@ -41,7 +41,8 @@ func TestMask(t *testing.T) {
 		{"a vendor's key", CPE, values(value("InternetGatewayDevice.X_ALU-COM_Wifi.Wpa_Key1", "»s3cr3t«"))},
 		{"an SNMP community", CPE, values(value("Device.X_ACME_SNMP.ReadCommunity", "»public«"))},
 		{"a vendor's list of secrets", CPE, values(value("Device.X_ACME_Secrets.1.Value", "»s3cr3t«"))},
-		{"what is about a secret stays", CPE, values(value("InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.WEPKeyIndex", "1") + value("Device.Users.X_ACME_PasswordPolicy", "strict"))},
+		{"what is about a secret stays", CPE, values(value("InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.WEPKeyIndex", "1") + value("Device.Users.X_ACME_PasswordPolicy", "strict") +
+			value("InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.TotalPSKFailures", "27"))},
 		{"the bridge's own keys stay", CPE, values(value("Device.ManagementServer.ParameterKey", "upb-1"))},
 		{"an empty secret is empty", CPE, values(value("Device.ManagementServer.Password", ""))},
 		{"a boolean stays", CPE, values(`<ParameterValueStruct><Name>Device.X_Password</Name><Value xsi:type="xsd:boolean">1</Value></ParameterValueStruct>`)},
@@ -133,6 +134,9 @@ func TestMaskOfWhatIsNoXML(t *testing.T) {
 				t.Errorf("note %q\n got %s\nwant %s", note, got, tt.want)
 			}
 		})
+	}
+	if got, _, note := new(masker).mask([]byte("\xef\xbb\xbf"+envelope("")), CPE); string(got) != "\xef\xbb\xbf"+envelope("") || note != "" {
+		t.Errorf("a byte order mark: %q, note %q", got, note)
 	}
 	if got, _, note := new(masker).mask([]byte("\xff\xfe<\x00h\x00u\x00n\x00t\x00e\x00r\x00"), CPE); got != nil || note == "" {
 		t.Errorf("UTF-16: %q, note %q", got, note)

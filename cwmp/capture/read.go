@@ -7,13 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // The bounds of a file that is read. A body has at most 16 MiB, which JSON may
 // write twice as long.
 const (
 	maxLineBytes = 40 << 20
-	maxFileBytes = 1 << 30
+	maxFileBytes = 256 << 20
 )
 
 // Reader reads a capture line by line.
@@ -122,6 +123,11 @@ func (r *Reader) check(v any) error {
 			return r.Errorf("from %q: want %s or %s", v.From, CPE, ACS)
 		case v.Body != "" && v.Base64 != nil:
 			return r.Errorf("both body and base64")
+		}
+		for _, h := range v.Headers {
+			if i := strings.IndexByte(h, ':'); i < 1 || strings.ContainsAny(h, "\r\n") {
+				return r.Errorf("header %.40q: want \"Name: value\"", h)
+			}
 		}
 	case *End:
 		if !r.sessions[v.Session] {

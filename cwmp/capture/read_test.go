@@ -27,6 +27,7 @@ func TestBadCaptures(t *testing.T) {
 		{"an end too much", headerLine + `{"session":1,"ms":1,"end":"ok"}`, "f.cap:2: the end of session 1"},
 		{"a side", headerLine + sessionLine + `{"session":1,"from":"me"}`, `f.cap:3: from "me": want cpe or acs`},
 		{"two bodies", headerLine + sessionLine + `{"session":1,"from":"cpe","body":"a","base64":"YQ=="}`, "f.cap:3: both body and base64"},
+		{"a header", headerLine + sessionLine + `{"session":1,"from":"cpe","headers":["A: b\r\nC: d"]}`, `f.cap:3: header "A: b`},
 		{"a long line", headerLine + strings.Repeat(" ", maxLineBytes+1), "f.cap:2: a line of more than"},
 	}
 	for _, tt := range tests {

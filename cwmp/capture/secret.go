@@ -14,7 +14,7 @@ const Mask = "********"
 // PreSharedKey, SharedSecret, SAEPassphrase), and what vendors call theirs.
 var secretWords = []string{
 	"password", "passwd", "passphrase", "passcode", "passkey", "pwd", "secret", "psk", "presharedkey", "sharedkey",
-	"wepkey", "privatekey", "privkey", "authkey", "encryptionkey", "credential", "token", "voucher",
+	"wepkey", "keyvalue", "privatekey", "privkey", "authkey", "encryptionkey", "credential", "token", "voucher",
 	"ploam", "loid", // what an ONT shows its OLT
 	"community", // SNMP's word for a password
 	"cookie", "pincode", "unlockcode", "accesscode", "puk",
@@ -28,6 +28,7 @@ var secretEnds = []string{"key", "keys", "pin", "slid"}
 var aboutSecrets = []string{
 	"enable", "enabled", "index", "length", "status", "state", "interval", "count", "entries", "mode", "type", "algorithm",
 	"method", "time", "timeout", "retries", "required", "supported", "policy", "lifetime", "format", "strength",
+	"failures", "errors", "attempts", "changes", "requests", "size", "version",
 }
 
 // valueNames are names that say nothing: what they hold is told by the object.

@@ -22,6 +22,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience is how long a test waits for what must happen.
 const patience = 10 * time.Second
 
+// post is a request of a CPE as it was on the wire.
+type post struct {
+	header   http.Header
+	protocol string
+	chunked  bool
+	body     string
+}
+
 // scriptedACS answers Informs and, on the empty POST, sends what was queued, one
 // RPC at a time. It knows a session by its cookie, else by the connection.
 type scriptedACS struct {
@@ -35,6 +43,7 @@ type scriptedACS struct {
 	replies   []int          // HTTP status of the next Informs, 0: an InformResponse
 	hold      int            // so many answers hold the CPE's requests
 	cookies   []string       // as seen with each POST
+	posts     []post
 	remotes   map[string]bool
 	informErr cwmp.FaultCode // answers each Inform
 
@@ -58,6 +67,7 @@ func (a *scriptedACS) serve(w http.ResponseWriter, r *http.Request) {
 	defer a.mu.Unlock()
 	a.cookies = append(a.cookies, r.Header.Get("Cookie"))
 	a.remotes[r.RemoteAddr] = true
+	a.posts = append(a.posts, post{r.Header, r.Proto, len(r.TransferEncoding) > 0, string(body)})
 	var in soap.Envelope
 	if len(body) > 0 {
 		e, err := soap.Read(body, r.Header.Get("Content-Type"), soap.DefaultLimits())
@@ -244,7 +254,7 @@ func newBench(t testing.TB, config Config) *bench {
 func (b *bench) add(t testing.TB, config Config) *CPE {
 	t.Helper()
 	config.ACSURL = b.acs.URL
-	if config.Model == nil {
+	if config.Model == nil && config.Replay == nil {
 		config.Model = TR181()
 	}
 	c, err := b.fleet.Add(config)

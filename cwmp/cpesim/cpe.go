@@ -19,7 +19,8 @@ type CPE struct {
 	factory   Config
 	identity  cwmp.DeviceID
 	profile   *Profile
-	path      string // of its connection request URL
+	replay    *Recording // nil: none
+	path      string     // of its connection request URL
 	stateFile string
 	seed      uint64
 
@@ -42,7 +43,8 @@ type CPE struct {
 	periodicAt time.Time
 	waiters    []chan error
 	journal    []Entry
-	abort      func() // breaks the open session
+	recalled   map[string]int // how often each recorded answer was asked for
+	abort      func()         // breaks the open session
 }
 
 // power is where a CPE is between its plug and its first Inform.
@@ -82,6 +84,9 @@ func newCPE(f *Fleet, config Config) *CPE {
 	if config.JournalSize == 0 {
 		config.JournalSize = defaultJournalSize
 	}
+	if config.Replay != nil {
+		config = config.replaying()
+	}
 	id, declared := config.Identity, config.Model.Identity()
 	id.Manufacturer = cmp.Or(id.Manufacturer, declared.Manufacturer)
 	id.OUI = cmp.Or(id.OUI, declared.OUI)
@@ -94,7 +99,7 @@ func newCPE(f *Fleet, config Config) *CPE {
 	if config.Version == cwmp.Version1_0 && !profile.OnlyCWMP1_0 {
 		config.Version = cwmp.Version1_2
 	}
-	return &CPE{fleet: f, factory: config, identity: id, profile: profile, stateFile: config.StateFile,
+	return &CPE{fleet: f, factory: config, identity: id, profile: profile, replay: config.Replay, stateFile: config.StateFile,
 		seed: hash64(string(id.Key())), tree: tree{model: config.Model}}
 }
 

@@ -77,6 +77,7 @@ type csvLoader struct {
 	identity cwmp.DeviceID
 	root     cwmp.Path
 	count    int
+	listed   bool // the source tells of objects too: what it leaves out the CPE does not show
 }
 
 func (l *csvLoader) field(record []string, column string) string {
@@ -187,7 +188,7 @@ func (l *csvLoader) finish() (*Model, error) {
 	for _, p := range sessionParameters {
 		name := l.root + p.name
 		if _, ok := l.nodes[name]; !ok {
-			l.nodes[name] = node{name: name, typ: p.typ, text: p.text, writable: p.writable}
+			l.nodes[name] = node{name: name, typ: p.typ, text: p.text, writable: p.writable, concealed: l.listed}
 		}
 	}
 	nodes := make([]node, 0, len(l.nodes))
@@ -197,7 +198,7 @@ func (l *csvLoader) finish() (*Model, error) {
 	for _, n := range nodes[:len(nodes):len(nodes)] {
 		for p := parent(n.name); p != ""; p = parent(p) {
 			if _, ok := l.nodes[p]; !ok {
-				l.nodes[p] = node{name: p, object: true}
+				l.nodes[p] = node{name: p, object: true, concealed: l.listed}
 				nodes = append(nodes, l.nodes[p])
 			}
 		}

@@ -1,6 +1,7 @@
 package cpesim
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -61,6 +62,9 @@ type Config struct {
 	StartDelay         time.Duration // from Start (or Add) to the first session
 	JournalSize        int           // entries kept; 0 is 256, negative none
 	Profile            *Profile      // nil conforms to the standard; shared, not copied
+	// Replay plays a captured CPE back. It gives Model, Identity, Version and Profile
+	// where they are not set.
+	Replay *Recording
 }
 
 // Fleet runs simulated CPE. Its methods may be called at any time from any
@@ -124,14 +128,14 @@ func NewFleet(config FleetConfig) (*Fleet, error) {
 // Add creates a CPE, reading its state if it has been here before. It boots at
 // Start, or at once if the fleet runs.
 func (f *Fleet) Add(config Config) (*CPE, error) {
-	if config.Model == nil {
+	if config.Model == nil && config.Replay == nil {
 		return nil, errors.New("simulated CPE: a Model is needed, e.g. cpesim.TR181()")
 	}
 	if u, err := url.Parse(config.ACSURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		return nil, fmt.Errorf("simulated CPE: ACS URL %q: want http://host[:port]/path or https://…", config.ACSURL)
 	}
 	c := newCPE(f, config)
-	if c.identity.OUI == "" || c.identity.SerialNumber == "" {
+	if c.replay == nil && (c.identity.OUI == "" || c.identity.SerialNumber == "") {
 		return nil, fmt.Errorf("simulated CPE: identity %+v: OUI and SerialNumber are needed", c.identity)
 	}
 	if c.stateFile == "" && f.config.StateDir != "" {
@@ -145,7 +149,7 @@ func (f *Fleet) Add(config Config) (*CPE, error) {
 	if f.closed.Load() {
 		return nil, ErrClosed
 	}
-	c.path = c.identity.SerialNumber
+	c.path = cmp.Or(c.identity.SerialNumber, string(c.identity.Key()))
 	if _, taken := f.cpes[c.path]; taken { // vendors do reuse serial numbers across products
 		c.path = string(c.identity.Key())
 	}

@@ -30,6 +30,7 @@ type link struct {
 	timeout   time.Duration
 	now       func() time.Time
 	keepAlive bool
+	style     *httpStyle
 	cookies   map[string]string // nil: cookies are not returned
 
 	conn      net.Conn
@@ -184,7 +185,7 @@ func (l *link) attempt(ctx context.Context, body []byte) (*http.Response, []byte
 		}
 		return nil, nil, fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
-	response, err := http.ReadResponse(l.in, &http.Request{Method: http.MethodPost})
+	response, err := l.response()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -201,6 +202,16 @@ func (l *link) attempt(ctx context.Context, body []byte) (*http.Response, []byte
 		l.close()
 	}
 	return response, answer, nil
+}
+
+// response reads the head of the answer, past any 100 Continue.
+func (l *link) response() (*http.Response, error) {
+	for {
+		response, err := http.ReadResponse(l.in, &http.Request{Method: http.MethodPost})
+		if err != nil || response.StatusCode != http.StatusContinue {
+			return response, err
+		}
+	}
 }
 
 func (l *link) connect(ctx context.Context) error {
@@ -241,24 +252,37 @@ func (l *link) connect(ctx context.Context) error {
 	return nil
 }
 
-// request writes the HTTP request into the link's buffer. The SOAPAction header
-// is empty, as TR-069 3.4.1 has it for each message of a CPE.
+// request writes the HTTP request into the link's buffer.
 func (l *link) request(body []byte) ([]byte, error) {
 	b := append(l.out[:0], "POST "...)
 	b = append(b, l.target.RequestURI()...)
-	b = append(b, " HTTP/1.1\r\nHost: "...)
+	b = append(b, l.style.protocol()...)
+	b = append(b, "\r\nHost: "...)
 	b = append(b, l.target.Host...)
-	b = append(b, "\r\nUser-Agent: uspbridge-cpesim\r\n"...)
-	if len(body) > 0 {
-		b = append(b, "Content-Type: text/xml; charset=\"utf-8\"\r\nSOAPAction: \r\n"...)
-	}
-	b = append(b, "Content-Length: "...)
-	b = strconv.AppendInt(b, int64(len(body)), 10)
 	b = append(b, "\r\n"...)
+	b = appendHeader(b, "User-Agent: ", l.style.userAgent)
+	if len(body) > 0 {
+		b = appendHeader(b, "Content-Type: ", l.style.contentType)
+		b = appendHeader(b, "SOAPAction: ", l.style.soapAction)
+	}
+	chunked := l.style.chunked && len(body) > 0
+	if chunked {
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	} else {
+		b = append(b, "Content-Length: "...)
+		b = strconv.AppendInt(b, int64(len(body)), 10)
+		b = append(b, "\r\n"...)
+	}
+	if l.style.expect && len(body) > 0 {
+		b = append(b, "Expect: 100-continue\r\n"...)
+	}
 	if !l.keepAlive {
 		b = append(b, "Connection: close\r\n"...)
 	}
 	separator := "Cookie: "
+	if l.style.oldCookie {
+		separator = "Cookie: $Version=\"0\"; "
+	}
 	for name, value := range l.cookies {
 		b = append(append(append(append(b, separator...), name...), '='), value...)
 		separator = "; "
@@ -271,7 +295,12 @@ func (l *link) request(body []byte) ([]byte, error) {
 		return nil, err
 	}
 	b = append(b, "\r\n"...)
-	b = append(b, body...)
+	if chunked {
+		b = strconv.AppendInt(b, int64(len(body)), 16)
+		b = append(append(append(b, "\r\n"...), body...), "\r\n0\r\n\r\n"...)
+	} else {
+		b = append(b, body...)
+	}
 	l.out = b
 	return b, nil
 }

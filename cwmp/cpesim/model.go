@@ -17,6 +17,8 @@ type Model struct {
 	index    map[cwmp.Path]int32
 	rows     map[cwmp.Path]*rowTemplate // by generic table path + "{i}."
 	counters map[cwmp.Path]cwmp.Path    // generic table path → generic path of its row counter
+
+	attributes map[cwmp.Path]attribute // as they are from the factory, where they differ from the standard's
 }
 
 // node is one parameter or object. In a rowTemplate the name is relative to the
@@ -33,6 +35,8 @@ type node struct {
 	expands  bool // text holds placeholders filled in per CPE
 	forced   bool // active notification that cannot be turned off
 	denies   bool // active notification is refused (changes all the time)
+
+	concealed bool // the simulator needs it, but no RPC shows it
 }
 
 // rowTemplate is what a new row of a table contains.

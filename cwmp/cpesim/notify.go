@@ -88,7 +88,7 @@ func (c *CPE) inform() *cwmp.Inform {
 		CurrentTime: c.now().UTC().Format("2006-01-02T15:04:05Z")}
 	add := func(name cwmp.Path) {
 		n := c.tree.find(name)
-		if n == nil || n.object || slices.ContainsFunc(m.ParameterList, func(p cwmp.ParameterValue) bool { return p.Name == name }) {
+		if n == nil || n.object || n.concealed || slices.ContainsFunc(m.ParameterList, func(p cwmp.ParameterValue) bool { return p.Name == name }) {
 			return
 		}
 		m.ParameterList = append(m.ParameterList, cwmp.ParameterValue{Name: name, Value: c.wire(name, n)})

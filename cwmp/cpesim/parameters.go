@@ -36,9 +36,9 @@ func (c *CPE) wire(name cwmp.Path, n *node) cwmp.Value {
 // is below it; nil if there is nothing by that name.
 func (c *CPE) resolve(path cwmp.Path) []entry {
 	if path.IsPartial() {
-		return c.tree.walk(path)
+		return slices.DeleteFunc(c.tree.walk(path), func(e entry) bool { return e.node.concealed })
 	}
-	if n := c.tree.find(path); n != nil {
+	if n := c.tree.find(path); n != nil && !n.concealed {
 		return []entry{{c.tree.ownName(path), n}}
 	}
 	return nil
@@ -140,7 +140,7 @@ func (c *CPE) setParameterValues(m *cwmp.SetParameterValues) (cwmp.Message, *cwm
 // checkSet finds the parameter to be set, or says why it cannot be.
 func (c *CPE) checkSet(p cwmp.ParameterValue) (*node, cwmp.FaultCode, string) {
 	n := c.tree.find(p.Name)
-	if n == nil || n.object {
+	if n == nil || n.object || n.concealed {
 		return nil, cwmp.FaultInvalidParameterName, cwmp.FaultInvalidParameterName.Text()
 	}
 	if code := c.profile.RefuseToSet[p.Name]; code != 0 {
@@ -243,7 +243,10 @@ func (c *CPE) setParameterAttributes(m *cwmp.SetParameterAttributes) (cwmp.Messa
 }
 
 func (c *CPE) setAttribute(e entry, set cwmp.SetParameterAttributesEntry) {
-	a := c.tree.attributes[e.name]
+	a, before := c.tree.attributes[e.name]
+	if !before {
+		a = c.tree.model.attributes[e.name]
+	}
 	if set.NotificationChange && !(set.Notification == cwmp.NotificationActive && e.node.denies) {
 		a.Notification = set.Notification
 	}

@@ -4,28 +4,45 @@ import (
 	"slices"
 
 	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/soap"
 )
 
 // perform carries out one RPC of the ACS and returns the response or the fault.
-func (s *session) perform(request cwmp.Message) cwmp.Message {
-	c := s.c
+func (s *session) perform(in *soap.Envelope) cwmp.Message {
+	c, request := s.c, in.Body
 	rpc := request.RPC()
 	c.fleet.stats.rpc(rpc)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var response cwmp.Message
-	var fault *cwmp.Fault
-	if code, refused := c.profile.RefuseWith[rpc]; refused {
-		fault = cwmp.NewFault(code)
-	} else {
-		response, fault = s.dispatch(request)
-	}
+	response, fault := s.respond(in)
 	c.record(Entry{Time: c.now(), RPC: rpc, Request: request, Fault: fault})
 	if fault != nil {
 		c.fleet.stats.faultsSent.Add(1)
 		return fault
 	}
 	return response
+}
+
+// respond finds the answer: the recorded one if there is one that still holds, else
+// that of the tree. c.mu is held.
+func (s *session) respond(in *soap.Envelope) (response cwmp.Message, fault *cwmp.Fault) {
+	c := s.c
+	then := c.recall(in.Body)
+	if then != nil {
+		if fault, holds := c.fromRecord(in.Body, then); holds {
+			s.written = c.replayed(then, in.ID)
+			return then.message, fault
+		}
+		c.prepare(in.Body, then)
+	}
+	if code, refused := c.profile.RefuseWith[in.Body.RPC()]; refused {
+		return nil, cwmp.NewFault(code)
+	}
+	response, fault = s.dispatch(in.Body)
+	if then != nil && sameAnswer(then, response, fault) {
+		s.written = c.replayed(then, in.ID)
+	}
+	return response, fault
 }
 
 // dispatch calls the handler of an RPC. c.mu is held.

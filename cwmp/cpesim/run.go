@@ -1,6 +1,7 @@
 package cpesim
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,9 +19,10 @@ type RunConfig struct {
 	Count              int           // default 1
 	Model              string        // "tr098", "tr181" or "mixed" (one after the other); default "tr181"
 	TreeFile           string        // a parameter tree as LoadCSV reads it, in place of Model
+	Replay             string        // a capture whose devices are played back, in place of Model
 	OUI                string        // default: the model's
 	ProductClass       string        // default: the model's
-	SerialPrefix       string        // default "SIM"; a number of six digits or more follows
+	SerialPrefix       string        // default "SIM"; a number of six digits or more follows. Of Replay: see serialLike
 	InformInterval     time.Duration // 0: the model's
 	Ramp               time.Duration // over which first contacts are spread
 	Listen             string        // connection requests; default 127.0.0.1, any port
@@ -48,7 +50,7 @@ type Report struct {
 // Run runs a fleet until its duration or ctx is over and reports; ctx ending is
 // no error. A wrong configuration is one before anything is sent.
 func Run(ctx context.Context, config RunConfig) (Report, error) {
-	config, models, err := config.prepare()
+	config, kinds, err := config.prepare()
 	if err != nil {
 		return Report{}, err
 	}
@@ -64,7 +66,7 @@ func Run(ctx context.Context, config RunConfig) (Report, error) {
 	}
 	cpes := make([]*CPE, 0, config.Count)
 	for i := range config.Count {
-		c, err := fleet.Add(config.cpe(models[i%len(models)], i))
+		c, err := fleet.Add(config.cpe(kinds[i%len(kinds)], i, len(kinds)))
 		if err != nil {
 			return Report{}, errors.Join(err, closeFleet())
 		}
@@ -88,19 +90,33 @@ func Run(ctx context.Context, config RunConfig) (Report, error) {
 	return report, err
 }
 
+// kind is what CPE are made after: a model, or a recording.
+type kind struct {
+	model  *Model
+	replay *Recording
+}
+
 // prepare fills in defaults and loads the models.
-func (config RunConfig) prepare() (RunConfig, []*Model, error) {
+func (config RunConfig) prepare() (RunConfig, []kind, error) {
 	if config.Count == 0 {
 		config.Count = 1
 	}
 	if config.Count < 0 || config.InformInterval < 0 || config.Ramp < 0 || config.Duration < 0 {
 		return config, nil, errors.New("simulate: count, inform interval, ramp and duration cannot be negative")
 	}
-	if config.SerialPrefix == "" {
-		config.SerialPrefix = "SIM"
-	}
 	if config.ProgressEvery <= 0 {
 		config.ProgressEvery = time.Second
+	}
+	if config.Replay != "" {
+		recordings, err := LoadRecordings(config.Replay)
+		if err != nil {
+			return config, nil, fmt.Errorf("simulate: %w", err)
+		}
+		kinds := make([]kind, len(recordings))
+		for i, r := range recordings {
+			kinds[i].replay = r
+		}
+		return config, kinds, nil
 	}
 	if config.TreeFile != "" {
 		file, err := os.Open(config.TreeFile)
@@ -111,26 +127,38 @@ func (config RunConfig) prepare() (RunConfig, []*Model, error) {
 		if err = errors.Join(err, file.Close()); err != nil {
 			return config, nil, fmt.Errorf("simulate: %s: %w", config.TreeFile, err)
 		}
-		return config, []*Model{m}, nil
+		return config, []kind{{model: m}}, nil
 	}
 	switch config.Model {
 	case "tr098":
-		return config, []*Model{TR098()}, nil
+		return config, []kind{{model: TR098()}}, nil
 	case "tr181", "":
-		return config, []*Model{TR181()}, nil
+		return config, []kind{{model: TR181()}}, nil
 	case "mixed":
-		return config, []*Model{TR098(), TR181()}, nil
+		return config, []kind{{model: TR098()}, {model: TR181()}}, nil
 	}
 	return config, nil, fmt.Errorf("simulate: model %q: want tr098, tr181 or mixed, or a tree file", config.Model)
 }
 
-// cpe configures the i-th CPE.
-func (config RunConfig) cpe(m *Model, i int) Config {
-	return Config{ACSURL: config.ACSURL, Username: config.Username, Password: config.Password, Model: m,
-		Identity: cwmp.DeviceID{OUI: config.OUI, ProductClass: config.ProductClass,
-			SerialNumber: fmt.Sprintf("%s%06d", config.SerialPrefix, i+1)},
+// cpe configures the i-th CPE, of so many kinds.
+func (config RunConfig) cpe(k kind, i, kinds int) Config {
+	serial := fmt.Sprintf("%s%06d", cmp.Or(config.SerialPrefix, "SIM"), i+1)
+	if k.replay != nil && config.SerialPrefix == "" {
+		serial = serialLike(k.replay.Identity.SerialNumber, i/kinds)
+	}
+	return Config{ACSURL: config.ACSURL, Username: config.Username, Password: config.Password, Model: k.model, Replay: k.replay,
+		Identity:       cwmp.DeviceID{OUI: config.OUI, ProductClass: config.ProductClass, SerialNumber: serial},
 		PeriodicInform: config.InformInterval, Version: config.Version, Profile: config.Profile, JournalSize: -1,
 		StartDelay: config.Ramp / time.Duration(config.Count) * time.Duration(i)}
+}
+
+// serialLike returns the n-th serial number after that of a recorded CPE: its own,
+// then those with a number in the place of its last six characters.
+func serialLike(serial string, n int) string {
+	if n == 0 {
+		return serial
+	}
+	return serial[:max(len(serial)-6, 0)] + fmt.Sprintf("%06d", n)
 }
 
 // watch reports progress until the simulation is over.

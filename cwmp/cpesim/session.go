@@ -23,6 +23,8 @@ type session struct {
 	asked  int  // RPCs that the ACS has sent
 	hold   bool // the ACS holds back the CPE's own requests
 
+	written []byte // the message that is sent next as a recorded CPE wrote it; nil: it is written anew
+
 	acknowledged bool // an InformResponse came
 	reboot       *cwmp.Reboot
 	factoryReset bool
@@ -38,9 +40,13 @@ var errDied = errors.New("the CPE lost its connection, as its profile has it")
 // newSession takes what there is to report. c.mu is held.
 func newSession(c *CPE) *session {
 	s := &session{c: c, inform: c.inform()}
+	s.written = c.recordedInform(s.inform, "1", c.pending.Changed)
 	s.report = c.takeReport()
 	s.link = link{username: c.text("ManagementServer.Username"), password: c.text("ManagementServer.Password"),
-		tls: c.fleet.config.TLS, timeout: c.fleet.config.SessionTimeout, now: c.now, keepAlive: !c.profile.CloseAfterEachResponse}
+		tls: c.fleet.config.TLS, timeout: c.fleet.config.SessionTimeout, now: c.now, keepAlive: !c.profile.CloseAfterEachResponse, style: plainStyle}
+	if c.replay != nil {
+		s.link.style = c.replay.style
+	}
 	if !c.profile.NoCookie {
 		s.link.cookies = map[string]string{}
 	}
@@ -178,7 +184,7 @@ func (s *session) answer(ctx context.Context, sent, in *soap.Envelope) (*soap.En
 			return nil, err
 		}
 	}
-	response := s.perform(in.Body)
+	response := s.perform(in)
 	if rpc == s.c.profile.DieAfter {
 		return nil, errDied
 	}
@@ -210,7 +216,11 @@ func (s *session) exchange(ctx context.Context, out *soap.Envelope) (*soap.Envel
 	buffer := s.c.fleet.buffers.Get().(*[]byte)
 	defer s.c.fleet.buffers.Put(buffer)
 	*buffer = (*buffer)[:0]
-	if out != nil {
+	switch {
+	case out != nil && s.written != nil:
+		*buffer = append(*buffer, s.written...)
+		s.written = nil
+	case out != nil:
 		*buffer = soap.Append(*buffer, out)
 	}
 	answer, err := s.link.post(ctx, *buffer)

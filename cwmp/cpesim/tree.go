@@ -202,6 +202,9 @@ func (t *tree) deleteRow(row cwmp.Path) {
 // standard's default (no notification, access for the LAN side).
 func (t *tree) attribute(name cwmp.Path, n *node) (cwmp.Notification, []string) {
 	a, set := t.attributes[name]
+	if !set {
+		a, set = t.model.attributes[name]
+	}
 	access := []string{"Subscriber"}
 	if set && a.AccessSet {
 		access = a.AccessList

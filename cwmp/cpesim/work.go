@@ -280,7 +280,7 @@ func (c *CPE) finishBoot(now time.Time) {
 
 // restoreFactory forgets everything since the factory. c.mu is held.
 func (c *CPE) restoreFactory() {
-	c.tree = tree{model: c.tree.model}
+	c.tree, c.recalled = tree{model: c.tree.model}, nil
 	c.pending = pending{}
 }
 
