@@ -43,6 +43,7 @@ func TestMask(t *testing.T) {
 		{"a vendor's list of secrets", CPE, values(value("Device.X_ACME_Secrets.1.Value", "»s3cr3t«"))},
 		{"what is about a secret stays", CPE, values(value("InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.WEPKeyIndex", "1") + value("Device.Users.X_ACME_PasswordPolicy", "strict") +
 			value("InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.TotalPSKFailures", "27"))},
+		{"TR-098's numbers stay", CPE, values(value("InternetGatewayDevice.Layer2Bridging.Filter.1.FilterKey", "12"))},
 		{"the bridge's own keys stay", CPE, values(value("Device.ManagementServer.ParameterKey", "upb-1"))},
 		{"an empty secret is empty", CPE, values(value("Device.ManagementServer.Password", ""))},
 		{"a boolean stays", CPE, values(`<ParameterValueStruct><Name>Device.X_Password</Name><Value xsi:type="xsd:boolean">1</Value></ParameterValueStruct>`)},
