@@ -57,7 +57,7 @@ var (
 	cookieValue = regexp.MustCompile(`=\s*("[^"]*"|[^;,\s]*)`)
 	// openParameters are what a digest's header may show: what the CPE makes of a
 	// challenge, and nothing that answers it.
-	openParameters  = []string{"realm", "qop", "algorithm", "nc", "stale", "charset", "userhash"}
+	openParameters  = []string{"realm", "qop", "algorithm", "nc", "uri", "stale", "charset", "userhash"}
 	authParameter   = regexp.MustCompile(`([A-Za-z][\w-]*)\s*=\s*("[^"]*"|[^,\s]*)`)
 	cookieAttribute = []string{"path", "domain", "version", "max-age", "expires", "httponly", "secure", "samesite", "$version", "$path", "$domain"}
 )

@@ -16,10 +16,12 @@ import (
 	"github.com/uspbridge/uspbridge/cwmp/soap"
 )
 
-// The captures of these tests were written by hand, after what CPE do.
+// The captures of these tests: two written by hand after what CPE do, and a
+// simulated CPE's at a bridge.
 const (
-	dslGateway  = "testdata/dsl-gateway.capture"  // TR-098, XML of the first years
-	smallRouter = "testdata/small-router.capture" // TR-181, no SOAP header, Status 1, rows from 724 on
+	dslGateway    = "testdata/dsl-gateway.capture"    // TR-098, XML of the first years
+	smallRouter   = "testdata/small-router.capture"   // TR-181, no SOAP header, Status 1, rows from 724 on
+	fibreTerminal = "testdata/fibre-terminal.capture" // TR-181, with the habits of TestReplayedHabits
 )
 
 func loadOne(t testing.TB, file string) *Recording {
@@ -80,7 +82,7 @@ func own(t testing.TB, body string) string {
 // TestReplayIsLiteral: who asks a replayed CPE what was asked when it was captured
 // gets the same bytes, faults included.
 func TestReplayIsLiteral(t *testing.T) {
-	for _, file := range []string{dslGateway, smallRouter} {
+	for _, file := range []string{dslGateway, smallRouter, fibreTerminal} {
 		t.Run(file, func(t *testing.T) {
 			b := newBench(t, Config{Replay: loadOne(t, file)})
 			recorded := recordedMessages(t, file)
@@ -104,6 +106,21 @@ func TestReplayIsLiteral(t *testing.T) {
 				t.Errorf("only %d answers compared", compared)
 			}
 		})
+	}
+}
+
+// TestReplayedHabits: how a CPE departs from the standard is known from its
+// capture, for the requests that are not in it.
+func TestReplayedHabits(t *testing.T) {
+	for file, want := range map[string]*Profile{
+		fibreTerminal: {Status1Always: true, BooleansAsDigits: true, OnlyCWMP1_0: true, NoCookie: true, UnnamedFaults: true,
+			MaxValueNames: 6}, // it took 8; 6 are the most that it was seen to take
+		dslGateway:  {BooleansAsDigits: true, OnlyCWMP1_0: true, RefuseWith: map[string]cwmp.FaultCode{"ScheduleInform": cwmp.FaultMethodNotSupported}},
+		smallRouter: {Status1Always: true, CloseAfterEachResponse: true},
+	} {
+		if diff := cmp.Diff(want, loadOne(t, file).profile); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", file, diff)
+		}
 	}
 }
 
@@ -279,7 +296,7 @@ func TestRecordingRefuses(t *testing.T) {
 
 // FuzzReadRecordings: no capture panics; one that is read can be played back.
 func FuzzReadRecordings(f *testing.F) {
-	for _, file := range []string{dslGateway, smallRouter} {
+	for _, file := range []string{dslGateway, smallRouter, fibreTerminal} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)
