@@ -47,12 +47,13 @@ type Config struct {
 // ConnectionRequest configures the connection requests to CPE.
 type ConnectionRequest struct {
 	Client   *connreq.Client
-	Timeout  time.Duration // default 10 s
+	Timeout  time.Duration // of each way that is tried; default 10 s
 	Username string        // "": generated for each CPE and set on it
 	Password string
 	// LeaveCredentials writes no credentials to CPE: they keep those that they
 	// were given by other means. Without a Username none are used then.
 	LeaveCredentials bool
+	Settings         WakeSettings // what CPE are told of the other ways
 }
 
 // ACS is the part of acs.Server that a Bridge uses: the queue of a CPE.
@@ -81,6 +82,9 @@ type Bridge struct {
 
 	acs    ACS
 	agents Agents
+	udp    UDP  // nil: no STUN server here
+	xmpp   XMPP // nil: no XMPP here
+	secret []byte
 }
 
 var (
@@ -124,6 +128,9 @@ func New(ctx context.Context, cfg Config) (*Bridge, error) {
 		throttle: newThrottle(cfg.Discoveries, cfg.Log),
 	}
 	b.metrics = newMetrics(cfg.Registerer, b.devices, b.throttle)
+	if b.secret, err = loadSecret(ctx, cfg.Store, cfg.Sealer); err != nil {
+		return nil, fmt.Errorf("translate: %w", err)
+	}
 	return b, nil
 }
 

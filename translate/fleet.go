@@ -44,11 +44,13 @@ func (b *Bridge) List(ctx context.Context, filter string, after cwmp.DeviceKey, 
 
 // Detail is one device in full.
 type Detail struct {
-	Record   Record // without its secrets
-	Mapping  string
-	Profiles []string // device profiles that are for it
-	Coverage mapping.Report
-	Rows     int
+	Record       Record // without its secrets
+	Reachability string // in words
+	NextInform   time.Time
+	Mapping      string
+	Profiles     []string // device profiles that are for it
+	Coverage     mapping.Report
+	Rows         int
 }
 
 // Show returns what is known of a device.
@@ -59,7 +61,7 @@ func (b *Bridge) Show(ctx context.Context, id usp.EndpointID) (Detail, error) {
 	}
 	defer b.devices.release(dev)
 	s := dev.state.Load()
-	d := Detail{Record: *s.rec}
+	d := Detail{Record: *s.rec, Reachability: b.reachability(dev.key, s), NextInform: s.nextInform()}
 	d.Record.Secret = nil
 	d.Profiles = b.profile(s.rec).Names
 	if s.program != nil {
@@ -68,9 +70,6 @@ func (b *Bridge) Show(ctx context.Context, id usp.EndpointID) (Detail, error) {
 	}
 	return d, nil
 }
-
-// Reachable says in words how the device can be reached.
-func (r *Record) Reachable() string { return reachable(r) }
 
 // Refresh reads a device's tree again.
 func (b *Bridge) Refresh(ctx context.Context, id usp.EndpointID) error {

@@ -97,6 +97,7 @@ func (b *Bridge) claimEndpoint(ctx context.Context, id cwmp.DeviceID) (usp.Endpo
 func (b *Bridge) takeInform(ctx context.Context, dev *device, s *acs.Session, inform *cwmp.Inform) error {
 	return b.publish(ctx, dev, func(old *snapshot) (c change, events func(now *snapshot) []agent.Event) {
 		c.rec = b.informed(old.rec, s, inform)
+		b.cameBy(dev, c.rec, inform)
 		var changed []source
 		var told []agent.Event
 		if old.tree != nil {
@@ -161,6 +162,7 @@ func (b *Bridge) informed(old *Record, s *acs.Session, inform *cwmp.Inform) *Rec
 	for _, e := range inform.Events {
 		rec.LastEvents = append(rec.LastEvents, cwmp.EventCode(strings.Clone(string(e.Code))))
 	}
+	rec.Remote = host(s.RemoteAddr())
 	rec.ID.Manufacturer = strings.Clone(s.DeviceID().Manufacturer)
 	rec.CWMPVersion = s.Version().String()
 	for _, p := range []struct {

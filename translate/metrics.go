@@ -6,6 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	discoveries   *prometheus.CounterVec
 	reads         *prometheus.CounterVec
+	requests      *prometheus.CounterVec
 	storeFailures prometheus.Counter
 }
 
@@ -15,11 +16,13 @@ func newMetrics(reg prometheus.Registerer, d *devices, t *throttle) *metrics {
 			Name: "uspbridge_discoveries_total", Help: "Parameter trees read from CPE, by outcome."}, []string{"outcome"}),
 		reads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "uspbridge_parameter_reads_total", Help: "Parameters read by controllers, by where the value came from."}, []string{"source"}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "uspbridge_connection_requests_total", Help: "Connection requests to CPE, by the way they went and what came of them."}, []string{"kind", "outcome"}),
 		storeFailures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "uspbridge_device_store_failures_total", Help: "Changes of devices that could not be stored."}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.discoveries, m.reads, m.storeFailures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		reg.MustRegister(m.discoveries, m.reads, m.requests, m.storeFailures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "uspbridge_devices_loaded", Help: "Devices in memory; the others are in the store only.",
 		}, func() float64 { return float64(d.loaded()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "uspbridge_discoveries_running", Help: "Discoveries that count against the limit now.",

@@ -25,7 +25,11 @@ func (b *Bridge) own(s *snapshot, name string) string {
 	case "X_USPBRIDGE_CWMP.LastSession":
 		return dateTime(rec.LastSession)
 	case "X_USPBRIDGE_CWMP.Reachable":
-		return reachable(rec)
+		return b.reachability(rec.Key(), s)
+	case "X_USPBRIDGE_CWMP.ReachableBy":
+		return b.reachableBy(rec.Key(), s)
+	case "X_USPBRIDGE_CWMP.NextInform":
+		return dateTime(s.nextInform())
 	case "X_USPBRIDGE_CWMP.CacheAge":
 		return strconv.FormatInt(int64(b.now().Sub(rec.Discovered).Seconds()), 10)
 	case "X_USPBRIDGE_CWMP.Mapping":
@@ -51,17 +55,6 @@ func rootDataModel(rec *Record) string {
 		return string(rec.Root)
 	}
 	return string(rec.Root) + " " + rec.DataModel
-}
-
-// reachable says in words whether the CPE comes when it is called.
-func reachable(rec *Record) string {
-	switch {
-	case rec.ConnectionURL == "":
-		return "at its next Inform: it has told no ConnectionRequestURL"
-	case rec.WakeError != "":
-		return "at its next Inform: " + rec.WakeError
-	}
-	return "by connection request"
 }
 
 func dateTime(t time.Time) string {

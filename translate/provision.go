@@ -97,7 +97,7 @@ func (b *Bridge) give(ctx context.Context, cpe acs.Caller, dev *device, g settin
 // password.
 func (b *Bridge) settings() string {
 	c := b.cfg.ConnectionRequest
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %t %d", c.Username, c.Password, c.LeaveCredentials, b.cfg.InformInterval))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %t %d %s", c.Username, c.Password, c.LeaveCredentials, b.cfg.InformInterval, b.wakeFingerprint()))
 	return hex.EncodeToString(sum[:8])
 }
 
@@ -149,6 +149,7 @@ func (b *Bridge) provisioned(s *snapshot, username, password string) (groups []s
 			{Name: server + "ConnectionRequestPassword", Value: cwmp.Value{Type: cwmp.TypeString, Text: password}},
 		}})
 	}
+	groups = append(groups, b.wakeSettings(s)...)
 	if inform := b.periodicInform(s, server); len(inform) > 0 {
 		groups = append(groups, setting{values: inform})
 	}

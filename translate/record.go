@@ -46,6 +46,11 @@ type Record struct {
 	RefusedBy       string               `json:"refused_by,omitempty"`       // the firmware that refused them
 	WakeError       string               `json:"wake_error,omitempty"`       // why the last connection request failed
 	WakeTime        time.Time            `json:"wake_time,omitzero"`
+	WokenBy         WakeWay              `json:"woken_by,omitempty"` // by which the CPE came last
+	Remote          string               `json:"remote,omitempty"`   // IP address that it informs from
+	Binding         string               `json:"binding,omitempty"`  // of its NAT: address and port that its STUN client has proven
+	UDPTime         int64                `json:"udp_time,omitempty"` // of the last UDP Connection Request, unix seconds
+	Notified        notified             `json:"notified,omitzero"`  // the last lightweight notification
 
 	Learnt // what the bridge has found out of the CPE by itself
 

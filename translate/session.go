@@ -9,7 +9,6 @@ import (
 
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
-	"github.com/uspbridge/uspbridge/cwmp/connreq"
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/translate/mapping"
 	"github.com/uspbridge/uspbridge/translate/tree"
@@ -222,54 +221,4 @@ func differences(old, new *tree.Tree) (changed []source) {
 		return true
 	})
 	return changed
-}
-
-// Wake sends a connection request to a CPE and remembers how that went.
-func (b *Bridge) Wake(ctx context.Context, key cwmp.DeviceKey) error {
-	dev, err := b.devices.acquire(ctx, key)
-	if err != nil {
-		return err
-	}
-	defer b.devices.release(dev)
-	rec := dev.state.Load().rec
-	if rec.ConnectionURL == "" {
-		return fmt.Errorf("%s has told no ConnectionRequestURL: it can be asked only when it informs next", key)
-	}
-	password, err := rec.password(b.cfg.Sealer)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.ConnectionRequest.Timeout)
-	defer cancel()
-	err = b.cfg.ConnectionRequest.Client.Do(ctx, connreq.Request{
-		URL: rec.ConnectionURL, Username: rec.Username, Password: password,
-	})
-	b.woken(dev, err)
-	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, connreq.ErrBusy) {
-		b.throttle.giveUp(key)
-		// Reads fall back on the cache at once; writes wait for the CPE to come
-		// by itself as long as their deadline allows.
-		dev.fetch.giveUp(fmt.Errorf("%w: %w", acs.ErrNoContact, err))
-	}
-	return err
-}
-
-// woken keeps the outcome of a connection request, where it is another than
-// last time.
-func (b *Bridge) woken(dev *device, err error) {
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	dev.mu.Lock()
-	defer dev.mu.Unlock()
-	old := dev.state.Load().rec
-	if old.WakeError == text && text == "" {
-		return
-	}
-	rec := old.clone()
-	rec.WakeError, rec.WakeTime = text, b.now()
-	var batch store.Batch
-	dev.apply(change{rec: rec}, &batch)
-	b.keep(dev, &batch)
 }

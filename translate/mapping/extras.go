@@ -83,11 +83,11 @@ func (c *compiler) ownNodes() {
 		c.ownNode(c.node("Device."), c.std.elements[path].node(strings.TrimPrefix(path, "Device.")), "")
 	}
 	own := c.node(ownPath)
-	for _, name := range []string{"Stage", "CWMPVersion", "RootDataModel", "LastInform", "LastSession", "Reachable", "CacheAge", "Mapping",
-		"Profiles", "Learnt", "SupportedRPCs", "UnsupportedRPCs", "RefusedSettings", "Discovery"} {
+	for _, name := range []string{"Stage", "CWMPVersion", "RootDataModel", "LastInform", "LastSession", "Reachable", "ReachableBy", "NextInform",
+		"CacheAge", "Mapping", "Profiles", "Learnt", "SupportedRPCs", "UnsupportedRPCs", "RefusedSettings", "Discovery"} {
 		n := &dm.Node{Name: name, Kind: dm.Param, Type: dm.TypeString, Change: dm.ValueChangeAllowed}
 		switch name {
-		case "LastInform", "LastSession":
+		case "LastInform", "LastSession", "NextInform":
 			n.Type = dm.TypeDateTime
 		case "CacheAge":
 			n.Type, n.Change = dm.TypeUnsignedInt, dm.ValueChangeWillIgnore
