@@ -37,6 +37,7 @@ type bridge struct {
 	joint      *translate.Bridge
 	agents     *agent.Host
 	acs        *acs.Server
+	ways       ways
 	console    *console.Server // nil: turned off
 	fleet      fleet
 
@@ -98,13 +99,17 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 		Store: b.store, Sealer: b.sealer, Mappings: b.mappings, Endpoint: template,
 		InformInterval: time.Duration(cfg.CWMP.InformInterval), Deadline: time.Duration(cfg.CWMP.Deadline),
 		ConnectionRequest: translate.ConnectionRequest{
-			Client: connreq.New(connreq.Config{}), Timeout: time.Duration(cfg.CWMP.ConnectionRequest.Timeout),
+			Client:  connreq.New(connreq.Config{MaxConcurrent: int(cfg.CWMP.ConnectionRequest.MaxConcurrent)}),
+			Timeout: time.Duration(cfg.CWMP.ConnectionRequest.Timeout), Settings: wakeSettings(cfg.CWMP),
 			Username: cfg.CWMP.ConnectionRequest.Username, Password: string(cfg.CWMP.ConnectionRequest.Password),
 			LeaveCredentials: !bool(cfg.CWMP.ConnectionRequest.Provision),
 		},
 		Discoveries: int(cfg.CWMP.Limits.Discoveries), Log: b.log, Registerer: metrics,
 	})
 	if err != nil {
+		return err
+	}
+	if b.ways, err = newWays(cfg.CWMP, b.joint, b.log, metrics); err != nil {
 		return err
 	}
 	b.agents, err = agent.New(agent.Config{

@@ -41,6 +41,7 @@ type CWMPConfig struct {
 	Auth              AuthConfig              `mapstructure:"auth"`
 	InformInterval    Duration                `mapstructure:"inform_interval"` // 0 leaves the CPE's own
 	ConnectionRequest ConnectionRequestConfig `mapstructure:"connection_request"`
+	Notification      NotificationConfig      `mapstructure:"lightweight_notification"`
 	Deadline          Duration                `mapstructure:"deadline"` // of one live operation on a CPE
 	Limits            LimitsConfig            `mapstructure:"limits"`
 	Upstream          UpstreamConfig          `mapstructure:"upstream"`
@@ -68,17 +69,6 @@ type ClientTLS struct {
 type AuthConfig struct {
 	Mode  AuthMode `mapstructure:"mode"`
 	Users string   `mapstructure:"users"`
-}
-
-// ConnectionRequestConfig says how CPE are woken. With an empty username each
-// CPE is given credentials of its own at first contact.
-type ConnectionRequestConfig struct {
-	Timeout  Duration `mapstructure:"timeout"`
-	Username string   `mapstructure:"username"`
-	Password Secret   `mapstructure:"password"`
-	// Provision is false if CPE have their credentials by other means and none
-	// are to be written to them.
-	Provision Switch `mapstructure:"provision"`
 }
 
 // UpstreamConfig names the operator's existing ACS.
@@ -181,7 +171,7 @@ func defaultConfig() Config {
 			Listen:            ":7547",
 			Auth:              AuthConfig{Mode: "none"},
 			InformInterval:    Duration(15 * time.Minute),
-			ConnectionRequest: ConnectionRequestConfig{Timeout: Duration(10 * time.Second), Provision: true},
+			ConnectionRequest: defaultConnectionRequest(),
 			Deadline:          Duration(30 * time.Second),
 			Limits:            defaultLimits(),
 		},

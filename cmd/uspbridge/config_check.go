@@ -61,12 +61,8 @@ func (l *configLoader) checkCWMP(c CWMPConfig) {
 			l.wrong("cwmp.auth.users", "%v", err)
 		}
 	}
-	if c.ConnectionRequest.Timeout == 0 {
-		l.wrong("cwmp.connection_request.timeout", "must be more than 0")
-	}
-	if (c.ConnectionRequest.Username == "") != (c.ConnectionRequest.Password == "") {
-		l.wrong("cwmp.connection_request", "username and password must both be set, or both be empty to have them made for each CPE")
-	}
+	l.checkConnectionRequest(c.ConnectionRequest)
+	l.checkNotification(c.Notification, c.Auth)
 	if c.Deadline == 0 {
 		l.wrong("cwmp.deadline", "must be more than 0")
 	}

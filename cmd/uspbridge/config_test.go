@@ -62,12 +62,14 @@ store: {driver: bbolt, path: "/tmp/x.db", dsn: ""}
 mappings: {dir: ""}
 console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 `
+	connectionRequest := defaultConnectionRequest()
+	connectionRequest.Timeout, connectionRequest.Username, connectionRequest.Password = Duration(5*time.Second), "u", "p"
 	want := Config{
 		DataDir: "/tmp/data",
 		Log:     LogConfig{LogLevel(slog.LevelDebug), "json"},
 		CWMP: CWMPConfig{
 			Listen: "127.0.0.1:8547", Auth: AuthConfig{Mode: "none"}, InformInterval: Duration(90 * time.Minute),
-			ConnectionRequest: ConnectionRequestConfig{Timeout: Duration(5 * time.Second), Username: "u", Password: "p"}, Deadline: Duration(12 * time.Second),
+			ConnectionRequest: connectionRequest, Deadline: Duration(12 * time.Second),
 			Limits: LimitsConfig{Sessions: 5, Connections: 6, Bodies: 1 << 30, RetryAfter: Duration(time.Second), Discoveries: 7,
 				Body: 8 << 20, Inform: 9 << 10, BodyTimeout: Duration(2 * time.Second), SessionTimeout: Duration(3 * time.Second),
 				RPCTimeout: Duration(4 * time.Second), SessionDuration: Duration(5 * time.Second), Requests: 10, Queue: 11},

@@ -179,6 +179,7 @@ func printDevice(w io.Writer, d console.DeviceDetail) {
 		{"Data model", strings.TrimSpace(d.RootDataModel + " " + d.DataModelVersion)}, {"CWMP version", d.CWMPVersion},
 		{"Stage", d.Stage}, {"First Inform", utc(d.FirstInform)},
 		{"Last Inform", strings.TrimSpace(utc(d.LastInform) + " " + strings.Join(d.LastEvents, ", "))},
+		{"Next Inform", utc(d.NextInform)},
 		{"Last session", utc(d.LastSession)},
 		{"Reachability", d.Reachability}, {"Discovered", discovered},
 		{"Watched", strconv.Itoa(d.Watched)},

@@ -78,7 +78,7 @@ func (f fleet) Show(ctx context.Context, endpoint string) (console.DeviceDetail,
 	out := console.DeviceDetail{
 		DeviceSummary:   f.summary(r),
 		HardwareVersion: r.Hardware, CWMPVersion: r.CWMPVersion, DataModelVersion: r.DataModel,
-		FirstInform: r.FirstInform, LastSession: r.LastSession, Reachability: d.Reachability,
+		FirstInform: r.FirstInform, LastSession: r.LastSession, Reachability: d.Reachability, NextInform: d.NextInform,
 		ConnectionRequestURL: r.ConnectionURL, LastWake: r.WakeTime, DiscoveredAt: r.Discovered,
 		Parameters: d.Coverage.Total, Mappings: d.Mapping, Watched: len(r.Watched),
 		Profiles: d.Profiles, Learnt: r.Describe(), SupportedRPCs: r.Methods, UnsupportedRPCs: r.Learnt.Refusals(),

@@ -100,11 +100,14 @@ func (b *bridge) listen() (err error) {
 	if b.cwmpListener, err = net.Listen("tcp", b.cfg.CWMP.Listen); err != nil {
 		return fmt.Errorf("cwmp.listen: %w", err)
 	}
+	if err := b.ways.listen(b.cfg.CWMP); err != nil {
+		return errors.Join(err, b.cwmpListener.Close())
+	}
 	if b.cfg.Console.Listen == "" {
 		return nil
 	}
 	if b.consoleListener, err = net.Listen("tcp", b.cfg.Console.Listen); err != nil {
-		return errors.Join(fmt.Errorf("console.listen: %w", err), b.cwmpListener.Close())
+		return errors.Join(fmt.Errorf("console.listen: %w", err), b.cwmpListener.Close(), b.ways.close())
 	}
 	return nil
 }
@@ -127,6 +130,7 @@ func (b *bridge) run(ctx context.Context, more func(front *group)) error {
 		front.start("console", func(ctx context.Context) error { return b.console.Serve(ctx, b.consoleListener) })
 	}
 	front.start("cwmp", b.serveCWMP)
+	b.ways.start(front)
 	more(front)
 
 	var cause error

@@ -65,7 +65,8 @@ type DeviceDetail struct {
 	FirstInform          time.Time `json:"first_inform,omitzero"`
 	LastEvents           []string  `json:"last_events,omitempty"`
 	LastSession          time.Time `json:"last_session,omitzero"`
-	Reachability         string    `json:"reachability"` // in words
+	Reachability         string    `json:"reachability"`         // in words
+	NextInform           time.Time `json:"next_inform,omitzero"` // expected without a connection request
 	ConnectionRequestURL string    `json:"connection_request_url,omitempty"`
 	LastWake             time.Time `json:"last_connection_request,omitzero"`
 	DiscoveredAt         time.Time `json:"discovered_at,omitzero"`
