@@ -25,7 +25,11 @@ const (
 
 // connectionRequestURL is the value of the CPE's parameter of that name.
 func (f *Fleet) connectionRequestURL(c *CPE) string {
-	return "http://" + f.listener.Addr().String() + "/" + url.PathEscape(c.path)
+	at := f.config.Announce
+	if at == "" {
+		at = f.listener.Addr().String()
+	}
+	return "http://" + at + "/" + url.PathEscape(c.path)
 }
 
 // serveConnectionRequest: TR-069 3.2.2.1. GET, digest authentication with the
@@ -67,7 +71,11 @@ func (c *CPE) connectionRequest() bool {
 	if c.abort != nil && c.profile.BusyConnectionRequests {
 		return false
 	}
-	c.queue(cwmp.Event{Code: cwmp.EventConnectionRequest})
+	event := cwmp.EventConnectionRequest
+	if c.abort != nil && c.profile.PeriodicAfterSession {
+		event = cwmp.EventPeriodic
+	}
+	c.queue(cwmp.Event{Code: event})
 	c.urgent, c.notBefore = true, time.Time{}
 	c.reschedule()
 	return true

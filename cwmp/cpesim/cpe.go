@@ -45,6 +45,7 @@ type CPE struct {
 	journal    []Entry
 	recalled   map[string]int // how often each recorded answer was asked for
 	abort      func()         // breaks the open session
+	clients    clients
 }
 
 // power is where a CPE is between its plug and its first Inform.

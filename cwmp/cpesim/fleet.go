@@ -41,6 +41,7 @@ type FleetConfig struct {
 	StateDir       string        // one file a CPE, so that a restarted fleet is the same; "" keeps all in memory
 	MaxSessions    int           // sessions open at once, default 256; others wait their turn
 	SessionTimeout time.Duration // for each HTTP exchange, default 30 s
+	Announce       string        // host:port in ConnectionRequestURL, as of a CPE that does not know that it is behind NAT; default: the listener's
 	BootTime       time.Duration // from a reboot to the first Inform after it, default 2 s
 	TLS            *tls.Config   // for https ACS URLs; nil is the system's
 	Clock          Clock         // default: the machine's
@@ -87,6 +88,7 @@ type Fleet struct {
 	drain   context.CancelFunc // ends timers
 	timing  sync.WaitGroup     // the timers' goroutine
 	serving sync.WaitGroup     // the listener's
+	clients sync.WaitGroup     // STUN and XMPP clients
 }
 
 // NewFleet opens the connection request listener and returns a fleet without
@@ -217,6 +219,7 @@ func (f *Fleet) Close(ctx context.Context) error {
 	}
 	f.stop()
 	<-ended
+	f.clients.Wait()
 	err := f.server.Shutdown(ctx)
 	if err != nil {
 		err = f.server.Close()

@@ -55,6 +55,12 @@ type Profile struct {
 	// BusyConnectionRequests answers 503 while a session is open, rather than
 	// opening another session afterwards; TR-069 3.2.2.1 allows both.
 	BusyConnectionRequests bool
+	// PeriodicAfterSession reports a connection request that came during a session
+	// as "2 PERIODIC" in place of "6 CONNECTION REQUEST": several vendors.
+	PeriodicAfterSession bool
+	// NoSTUNIntegrity never sends MESSAGE-INTEGRITY: STUN clients of the time
+	// before TR-111.
+	NoSTUNIntegrity bool
 	// NoConnectionRequest closes the connection of each connection request: a
 	// CPE behind NAT.
 	NoConnectionRequest bool

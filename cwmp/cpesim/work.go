@@ -39,6 +39,7 @@ func (c *CPE) work(ctx context.Context) {
 
 	c.mu.Lock()
 	c.busy = false
+	c.syncClients(ctx)
 	err := c.save()
 	c.fleet.timers.done(c, c.nextDue())
 	c.mu.Unlock()
@@ -137,7 +138,12 @@ func (c *CPE) number(afterRoot cwmp.Path, otherwise int64) int64 {
 
 // text returns a parameter's value by its path after the root, "" without one.
 func (c *CPE) text(afterRoot cwmp.Path) string {
-	name := c.tree.model.root + afterRoot
+	return c.textAt(string(c.tree.model.root + afterRoot))
+}
+
+// textAt returns a parameter's value by its path, "" without one.
+func (c *CPE) textAt(path string) string {
+	name := cwmp.Path(path)
 	if n := c.tree.find(name); n != nil {
 		return c.value(name, n)
 	}
