@@ -1,17 +1,17 @@
 #!/bin/sh
 # Installs what the tests need besides Go: a C compiler for the race detector,
-# brokers and a schema validator. It asks for nothing that is there already, and
+# brokers, an XMPP server, a NAT and a schema validator. It asks for nothing that is there already, and
 # installs only where it can: on Debian, as root.
 set -eu
 
-wanted="gcc:gcc libc6-dev:/usr/include/stdlib.h mosquitto:/usr/sbin/mosquitto rabbitmq-server:/usr/sbin/rabbitmq-server libxml2-utils:xmllint"
+wanted="gcc:gcc libc6-dev:/usr/include/stdlib.h mosquitto:/usr/sbin/mosquitto rabbitmq-server:/usr/sbin/rabbitmq-server libxml2-utils:xmllint prosody:prosody openssl:openssl iproute2:ip iptables:iptables procps:sysctl"
 missing=""
 for entry in $wanted; do
 	package=${entry%%:*}
 	probe=${entry#*:}
 	case $probe in
 	/*) [ -e "$probe" ] || missing="$missing $package" ;;
-	*) command -v "$probe" >/dev/null 2>&1 || missing="$missing $package" ;;
+	*) PATH="$PATH:/usr/sbin:/sbin" command -v "$probe" >/dev/null 2>&1 || missing="$missing $package" ;;
 	esac
 done
 [ -n "$missing" ] || exit 0

@@ -99,10 +99,23 @@ func endpointOf(id cwmp.DeviceID) usp.EndpointID {
 // ended.
 func (c *CPE) AwaitDiscovery() {
 	c.env.t.Helper()
-	Until(c.env.t, string(c.Agent)+" is discovered", func() bool {
-		d := c.env.device(c.Agent)
+	c.env.AwaitDiscovery(c.Agent)
+}
+
+// AwaitDiscovery waits until the bridge knows a device's tree and its session has
+// ended.
+func (e *Env) AwaitDiscovery(agent usp.EndpointID) {
+	e.t.Helper()
+	Until(e.t, string(agent)+" is discovered", func() bool {
+		d := e.device(agent)
 		return d.Discovered && !d.InSession && !d.LastSession.IsZero()
 	})
+}
+
+// Reachability returns what the console says of how a device can be woken.
+func (e *Env) Reachability(agent usp.EndpointID) string {
+	e.t.Helper()
+	return e.device(agent).Reachability
 }
 
 // AwaitIdle waits until the CPE is in no session.
@@ -139,9 +152,10 @@ func (c *CPE) Value(path string) string {
 
 // device is what the console says of a device; of an unknown one, nothing.
 type device struct {
-	Discovered  bool      `json:"discovered"`
-	InSession   bool      `json:"in_session"`
-	LastSession time.Time `json:"last_session"`
+	Discovered   bool      `json:"discovered"`
+	InSession    bool      `json:"in_session"`
+	LastSession  time.Time `json:"last_session"`
+	Reachability string    `json:"reachability"`
 }
 
 func (e *Env) device(id usp.EndpointID) (d device) {
