@@ -63,6 +63,7 @@ mappings: {dir: ""}
 console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 `
 	connectionRequest := defaultConnectionRequest()
+	connectionRequest.Provision = false
 	connectionRequest.Timeout, connectionRequest.Username, connectionRequest.Password = Duration(5*time.Second), "u", "p"
 	want := Config{
 		DataDir: "/tmp/data",

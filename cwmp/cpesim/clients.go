@@ -15,6 +15,8 @@ type clients struct {
 	stun client[stunSettings]
 	xmpp client[xmppSettings]
 
+	resync bool // to be started or stopped though the parameters are the same
+
 	udpTime int64 // of the last UDP Connection Request, which none may precede
 	udpID   uint32
 }
@@ -39,11 +41,22 @@ func (c *client[S]) set(f *Fleet, ctx context.Context, want *S, run func(context
 	f.clients.Go(func() { run(ctx, *want) })
 }
 
+// cut takes the connections of all clients away.
+func (c *clients) cut() {
+	for _, stop := range []*context.CancelFunc{&c.stun.stop, &c.xmpp.stop} {
+		if *stop != nil {
+			(*stop)()
+			*stop = nil
+		}
+	}
+}
+
 // syncClients starts and stops what the parameters ask for. c.mu is held.
 func (c *CPE) syncClients(ctx context.Context) {
+	c.clients.resync = false
 	var stun *stunSettings
 	var xmpp *xmppSettings
-	if c.power.state == powerUp && ctx.Err() == nil {
+	if c.power.state == powerUp && !c.offline && ctx.Err() == nil {
 		stun, xmpp = c.stunSettings(), c.xmppSettings()
 	}
 	c.clients.stun.set(c.fleet, ctx, stun, c.runSTUN)

@@ -252,7 +252,9 @@ func (c *CPE) SetOnline(online bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.offline = !online
+	c.clients.resync = true
 	if !online {
+		c.clients.cut()
 		if c.abort != nil {
 			c.abort()
 		}

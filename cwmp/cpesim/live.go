@@ -86,8 +86,8 @@ func (n *node) classify(full cwmp.Path) {
 	}
 	switch after {
 	case "DeviceInfo.SoftwareVersion", "DeviceInfo.ProvisioningCode", "ManagementServer.ConnectionRequestURL",
-		"ManagementServer.UDPConnectionRequestAddress":
-		n.forced = true // TR-098 and TR-181: activeNotify forceEnabled
+		"ManagementServer.UDPConnectionRequestAddress", "ManagementServer.ConnReqJabberID":
+		n.forced = true // TR-098 and TR-181: activeNotify forceEnabled or forceDefaultEnabled
 	}
 	if name == "ExternalIPAddress" && strings.HasPrefix(after, "WANDevice.") {
 		n.forced = true // TR-098: the default connection's address is in each Inform

@@ -202,6 +202,9 @@ func (c *CPE) nextDue() time.Time {
 		at(s.At)
 	}
 	at(c.periodicAt)
+	if c.clients.resync {
+		at(now)
+	}
 	if c.urgent && !c.offline {
 		if c.notBefore.After(now) {
 			at(c.notBefore)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -76,8 +77,9 @@ func installed(t testing.TB, names ...string) string {
 	return ""
 }
 
-// startBroker runs a program until the test ends and waits until it listens.
-func startBroker(t testing.TB, cmd *exec.Cmd, dir, address string) {
+// startBroker runs a program until the test ends, or stop is called, and waits
+// until it listens.
+func startBroker(t testing.TB, cmd *exec.Cmd, dir, address string) (stop func()) {
 	t.Helper()
 	name := filepath.Base(cmd.Path)
 	output, err := os.Create(filepath.Join(dir, name+".log"))
@@ -95,10 +97,11 @@ func startBroker(t testing.TB, cmd *exec.Cmd, dir, address string) {
 		defer close(ended)
 		_ = cmd.Wait() // it is killed in the end
 	}()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		killGroup(t, cmd)
 		<-ended
 	})
+	t.Cleanup(stop)
 	listening := within(t, Patience, func() bool {
 		select {
 		case <-ended:
@@ -111,6 +114,7 @@ func startBroker(t testing.TB, cmd *exec.Cmd, dir, address string) {
 		text, _ := os.ReadFile(output.Name())
 		t.Fatalf("%s does not listen on %s:\n%s", name, address, text)
 	}
+	return stop
 }
 
 func write(t testing.TB, file, text string) {

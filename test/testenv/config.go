@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"crypto/tls"
 	"maps"
 	"os"
 	"path/filepath"
@@ -23,6 +24,8 @@ type Config struct {
 	Keys map[string]any
 	// Controllers are rows of the Controller table besides DefaultController.
 	Controllers []ControllerRow
+	// CPETLS is what simulated CPE trust; nil is the system's.
+	CPETLS *tls.Config
 }
 
 // ControllerRow is a row of the Controller table that every agent starts with.

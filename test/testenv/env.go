@@ -35,7 +35,7 @@ type CPE struct {
 func Start(t testing.TB, p *Program, c Config) *Env {
 	t.Helper()
 	e := &Env{Bridge: startBridge(t, p, c), t: t, added: new(atomic.Int64)}
-	fleet, err := cpesim.NewFleet(cpesim.FleetConfig{BootTime: 20 * time.Millisecond})
+	fleet, err := cpesim.NewFleet(cpesim.FleetConfig{BootTime: 20 * time.Millisecond, TLS: c.CPETLS})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,7 +148,11 @@ func (s *server) talk(conn net.Conn) {
 			}
 			switch {
 			case strings.Contains(iq.Inner, "xmpp-bind"):
-				say(`<iq type='result' id='%s'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>acs@%s/bridge</jid></bind></iq>`, iq.ID, domain)
+				resource := "chosen-by-the-server"
+				if _, rest, ok := strings.Cut(iq.Inner, "<resource>"); ok {
+					resource, _, _ = strings.Cut(rest, "</resource>")
+				}
+				say(`<iq type='result' id='%s'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>acs@%s/%s</jid></bind></iq>`, iq.ID, domain, resource)
 			case strings.Contains(iq.Inner, "urn:xmpp:ping"):
 				say(`<iq type='result' id='%s' from='%s'/>`, iq.ID, domain)
 			default:
@@ -334,6 +338,25 @@ func TestReconnect(t *testing.T) {
 	until(t, "connected again", func() bool { return c.Status() == nil })
 	if err := c.Do(t.Context(), xmpp.Request{JID: cpe, Timeout: patience}); err != nil {
 		t.Errorf("after the restart: %v", err)
+	}
+}
+
+// TestResource: the resource is the one that is asked for; without one the server
+// chooses.
+func TestResource(t *testing.T) {
+	_, account := serve(t, nil)
+	for asked, want := range map[string]string{"bridge": "acs@example.com/bridge", "": "acs@example.com/chosen-by-the-server"} {
+		account.Resource = asked
+		s, end, err := account.Login(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.LocalAddr().String(); got != want {
+			t.Errorf("asked for %q and bound as %s, want %s", asked, got, want)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -59,7 +59,7 @@ func (a Account) Login(ctx context.Context) (s *xmpp.Session, close func() error
 	if config.ServerName == "" {
 		config.ServerName = a.Domain // RFC 6120 13.7.2.1: the certificate is the domain's
 	}
-	features := []xmpp.StreamFeature{xmpp.SASL("", a.Password, mechanisms...), xmpp.BindResource()}
+	features := []xmpp.StreamFeature{xmpp.SASL("", a.Password, mechanisms...), bindResource(a.Resource)}
 	var stream net.Conn = conn
 	if a.DirectTLS {
 		stream = tls.Client(conn, config)
