@@ -51,20 +51,24 @@ func TestXMPP(t *testing.T) {
 	const ssid = "Device.WiFi.SSID.1.SSID"
 	fails := func(what, want string) {
 		t.Helper()
-		err := controller.TrySet(cpe.Agent, ssid, "never")
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", what, err, want)
-		}
+		testenv.Until(t, what+": "+want, func() bool { // the server needs a moment to notice
+			err := controller.TrySet(cpe.Agent, ssid, "never")
+			if err == nil {
+				t.Fatalf("%s: the CPE was written to", what)
+			}
+			return strings.Contains(err.Error(), want)
+		})
 	}
 	if got := cpe.Value("Device.ManagementServer.ConnReqJabberID"); got != "00005e-test0001@xmpp.test/cwmp" {
 		t.Errorf("the CPE's Jabber id is %q", got)
 	}
-	controller.Set(cpe.Agent, ssid, "woken")
+	testenv.Until(t, "the CPE is woken by XMPP", func() bool { // it may be in a session that it has opened itself
+		controller.Set(cpe.Agent, ssid, "woken")
+		cpe.AwaitIdle()
+		return env.Metric(`uspbridge_connection_requests_total{kind="xmpp",outcome="accepted"}`) > 0
+	})
 	if got := cpe.Value(ssid); got != "woken" {
 		t.Errorf("on the CPE the SSID is %q", got)
-	}
-	if n := env.Metric(`uspbridge_connection_requests_total{kind="xmpp",outcome="accepted"}`); n == 0 {
-		t.Error("the CPE was not woken by XMPP")
 	}
 
 	cpe.SetOnline(false)

@@ -49,11 +49,11 @@ type device struct {
 	gone  bool       // forgotten by the operator: nothing more is stored; guarded by mu
 	fetch fetches    // live reads in flight
 
-	asked    atomic.Pointer[WakeWay] // the way that a connection request is going, nil for none
-	compared atomic.Bool             // no value has changed since the tables were compared with the CPE's counts
-	unsaved  atomic.Bool             // a batch failed: the next one has to carry everything
-	pins     atomic.Int32            // users; a pinned device stays in memory
-	lastUsed atomic.Int64            // unix nanoseconds
+	asked    atomic.Pointer[asked] // the last connection request, until the CPE has come or it failed
+	compared atomic.Bool           // no value has changed since the tables were compared with the CPE's counts
+	unsaved  atomic.Bool           // a batch failed: the next one has to carry everything
+	pins     atomic.Int32          // users; a pinned device stays in memory
+	lastUsed atomic.Int64          // unix nanoseconds
 
 	load    sync.Once
 	loadErr error

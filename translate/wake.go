@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
@@ -63,11 +64,16 @@ func (b *Bridge) Wake(ctx context.Context, key cwmp.DeviceKey) error {
 	open, reasons := b.ways(key, s)
 	var failures []error
 	for _, way := range open {
+		a := &asked{way: way, at: b.now()}
+		dev.asked.Store(a)
 		err := b.ask(ctx, dev, way)
 		if ctx.Err() != nil {
-			return ctx.Err() // it has come meanwhile, or nobody waits any more
+			return ctx.Err() // it is coming, see cameBy, or nobody waits any more
 		}
-		b.metrics.requests.WithLabelValues(strings.ToLower(string(way)), connreq.Outcome(err)).Inc()
+		if err != nil {
+			dev.asked.Store(nil)
+		}
+		b.count(a, err)
 		if err == nil || errors.Is(err, connreq.ErrBusy) {
 			b.woken(dev, way, nil) // a CPE that is busy was reached: it comes, or is here
 			return err
@@ -86,8 +92,6 @@ func (b *Bridge) Wake(ctx context.Context, key cwmp.DeviceKey) error {
 
 // ask makes a connection request one way.
 func (b *Bridge) ask(ctx context.Context, dev *device, way WakeWay) error {
-	dev.asked.Store(&way)
-	defer dev.asked.Store(nil)
 	s := dev.state.Load()
 	password, err := s.rec.password(b.cfg.Sealer)
 	if err != nil {
@@ -187,7 +191,12 @@ func notWoken(s *snapshot, failures []error, reasons []string) error {
 		parts = append(parts, nat)
 	}
 	for _, err := range failures {
-		parts = append(parts, err.Error())
+		var failed *connreq.Error
+		if errors.As(err, &failed) {
+			parts = append(parts, failed.Reason())
+		} else {
+			parts = append(parts, err.Error())
+		}
 	}
 	return &notWokenError{strings.Join(append(parts, reasons...), "; "), failures}
 }
@@ -225,18 +234,35 @@ func (b *Bridge) woken(dev *device, way WakeWay, err error) {
 	b.keep(dev, &batch)
 }
 
-// cameBy notes in the record that a CPE has come after a UDP Connection Request,
-// which has no other answer. CPE report "2 PERIODIC" in place of "6 CONNECTION
-// REQUEST" too: who comes while it is called has come because of that.
-func (b *Bridge) cameBy(dev *device, rec *Record, inform *cwmp.Inform) {
-	way := dev.asked.Load()
-	if way == nil || !inform.HasEvent(cwmp.EventConnectionRequest) && !inform.HasEvent(cwmp.EventPeriodic) {
-		return
+// asked is a connection request that was sent.
+type asked struct {
+	way     WakeWay
+	at      time.Time
+	counted atomic.Bool
+}
+
+// cameWithin is how long after a connection request a CPE may come because of it.
+const cameWithin = time.Minute
+
+// count counts the outcome of a connection request, once.
+func (b *Bridge) count(a *asked, err error) {
+	if !a.counted.Swap(true) {
+		b.metrics.requests.WithLabelValues(strings.ToLower(string(a.way)), connreq.Outcome(err)).Inc()
 	}
-	rec.WakeError = ""
-	if *way == WakeUDP {
-		rec.WokenBy = WakeUDP
-		b.metrics.requests.WithLabelValues("udp", connreq.Outcome(nil)).Inc()
+}
+
+// cameBy notes in the record that a CPE has come because it was asked: of a UDP
+// Connection Request that is the only answer, and by other ways the CPE can be
+// quicker than its answer. CPE report "2 PERIODIC" in place of "6 CONNECTION
+// REQUEST" too; after a UDP Connection Request that is taken for the same.
+func (b *Bridge) cameBy(dev *device, rec *Record, inform *cwmp.Inform) {
+	a := dev.asked.Load()
+	switch {
+	case a == nil || rec.LastInform.Sub(a.at) > cameWithin:
+	case inform.HasEvent(cwmp.EventConnectionRequest), a.way == WakeUDP && inform.HasEvent(cwmp.EventPeriodic):
+		dev.asked.Store(nil)
+		rec.WokenBy, rec.WakeError = a.way, ""
+		b.count(a, nil)
 	}
 }
 

@@ -390,13 +390,13 @@ func TestWakeUDP(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	z.udp.onSend = func() {
 		if len(z.udp.sent) == 2*2 { // two copies to each of two addresses
-			z.inform(cwmp.EventConnectionRequest)
 			cancel() // the ACS ends the request when the session is open
 		}
 	}
 	if err := z.Wake(ctx, sleeperID.Key()); !errors.Is(err, context.Canceled) {
 		t.Fatalf("Wake: %v", err)
 	}
+	z.inform(cwmp.EventConnectionRequest)
 	rec := z.state().rec
 	if rec.WokenBy != WakeUDP || rec.WakeError != "" {
 		t.Errorf("it came by %q, error %q", rec.WokenBy, rec.WakeError)
@@ -463,23 +463,31 @@ func TestUDPTime(t *testing.T) {
 }
 
 // Deviation: several CPE – report "2 PERIODIC" in place of "6 CONNECTION REQUEST"
-// when they were called; it is taken for the answer to the call. An Inform that
-// nobody has called for is none.
+// when they were called; it is taken for the answer to a UDP Connection Request,
+// which has no other. An Inform that nobody has called for is none.
 func TestCameBy(t *testing.T) {
-	way := WakeUDP
 	for _, tt := range []struct {
-		asked *WakeWay
+		asked WakeWay
+		ago   time.Duration
 		event cwmp.EventCode
 		want  WakeWay
 	}{
-		{&way, cwmp.EventConnectionRequest, WakeUDP}, {&way, cwmp.EventPeriodic, WakeUDP}, {&way, cwmp.EventValueChange, ""}, {nil, cwmp.EventConnectionRequest, ""},
+		{WakeUDP, 0, cwmp.EventConnectionRequest, WakeUDP},
+		{WakeUDP, 0, cwmp.EventPeriodic, WakeUDP},
+		{WakeUDP, 0, cwmp.EventValueChange, ""},
+		{WakeUDP, 2 * cameWithin, cwmp.EventConnectionRequest, ""},
+		{WakeXMPP, 0, cwmp.EventConnectionRequest, WakeXMPP},
+		{WakeHTTP, 0, cwmp.EventPeriodic, ""},
+		{"", 0, cwmp.EventConnectionRequest, ""},
 	} {
 		z := newSleeper(t, nil)
 		z.set(func(r *Record) { r.WakeError = "it did not come" })
-		z.device().asked.Store(tt.asked)
+		if tt.asked != "" {
+			z.device().asked.Store(&asked{way: tt.asked, at: z.now().Add(-tt.ago)})
+		}
 		z.inform(tt.event)
 		if rec := z.state().rec; rec.WokenBy != tt.want || (rec.WakeError == "") != (tt.want != "") {
-			t.Errorf("%s while %v was asked: came by %q, error %q", tt.event, tt.asked, rec.WokenBy, rec.WakeError)
+			t.Errorf("%s %v after %q was asked: came by %q, error %q", tt.event, tt.ago, tt.asked, rec.WokenBy, rec.WakeError)
 		}
 	}
 }

@@ -57,6 +57,14 @@ type Error struct {
 
 // Error says what failed, where, and what an operator can do.
 func (e *Error) Error() string {
+	if a := advice(e.Kind); a != "" {
+		return e.Reason() + "; " + a
+	}
+	return e.Reason()
+}
+
+// Reason says what failed and where, for a list of failures.
+func (e *Error) Reason() string {
 	text := "connection request"
 	if e.Host != "" {
 		text += " to " + e.Host
@@ -67,9 +75,6 @@ func (e *Error) Error() string {
 	}
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
-	}
-	if a := advice(e.Kind); a != "" {
-		text += "; " + a
 	}
 	return text
 }

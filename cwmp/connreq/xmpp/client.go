@@ -25,7 +25,7 @@ type Config struct {
 
 	MaxConcurrent int           // requests under way at once; others wait. 256
 	LoginTimeout  time.Duration // to connect and log in; 20 s
-	Backoff       time.Duration // before the first attempt to connect again, doubled for each more up to a minute; 1 s
+	Backoff       time.Duration // before the first attempt to connect again, doubled for each more up to a minute; 500 ms
 	PingInterval  time.Duration // how often the server is asked whether it is there; 1 min
 
 	Log        *slog.Logger
@@ -62,7 +62,7 @@ func New(cfg Config) (*Client, error) {
 	for _, d := range []struct {
 		value *time.Duration
 		or    time.Duration
-	}{{&cfg.LoginTimeout, 20 * time.Second}, {&cfg.Backoff, time.Second}, {&cfg.PingInterval, time.Minute}} {
+	}{{&cfg.LoginTimeout, 20 * time.Second}, {&cfg.Backoff, 500 * time.Millisecond}, {&cfg.PingInterval, time.Minute}} {
 		if *d.value <= 0 {
 			*d.value = d.or
 		}
