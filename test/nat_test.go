@@ -37,7 +37,7 @@ func mappingDir(t *testing.T, text string) string {
 // as a process of its own, and waits until the CPE is discovered.
 func startBehindNAT(t *testing.T, nat *testenv.NAT, keys map[string]any) *testenv.Env {
 	t.Helper()
-	acs := nat.FreeTCPPort()
+	acs := testenv.FreeAddressOn(t, "tcp", nat.Outside)
 	keys["cwmp.listen"] = acs
 	env := testenv.Start(t, program, testenv.Config{Keys: keys})
 	nat.AtHome(program, "simulate", "--acs", "http://"+acs+"/", "--model", "tr181", "--serial-prefix", "NAT", "--listen", net.JoinHostPort(nat.Inside, "0"))
@@ -71,7 +71,7 @@ func TestBehindNAT(t *testing.T) {
 // server, and is woken through it, also right after the bridge was killed.
 func TestSTUN(t *testing.T) {
 	nat := testenv.NewNAT(t)
-	stun := nat.FreePort()
+	stun := testenv.FreeAddressOn(t, "udp", nat.Outside)
 	env := startBehindNAT(t, nat, map[string]any{
 		"cwmp.connection_request.stun.listen": stun, "cwmp.connection_request.stun.address": stun,
 		"cwmp.connection_request.stun.min_keepalive": "1s", "cwmp.connection_request.stun.max_keepalive": "5s",

@@ -3,7 +3,6 @@ package testenv
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,29 +112,6 @@ func run(t testing.TB, name string, args ...string) {
 	if err != nil && !bytes.Contains(out, []byte("No such file")) {
 		t.Errorf("%s %v: %v: %s", name, args, err, out)
 	}
-}
-
-// FreePort returns a UDP port of Outside that nobody listens on, with the
-// address.
-func (n *NAT) FreePort() string {
-	n.t.Helper()
-	conn, err := net.ListenPacket("udp", net.JoinHostPort(n.Outside, "0"))
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer conn.Close()
-	return conn.LocalAddr().String()
-}
-
-// FreeTCPPort is FreePort for TCP.
-func (n *NAT) FreeTCPPort() string {
-	n.t.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(n.Outside, "0"))
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // AtHome runs a program of this module in the home network until the test ends.

@@ -42,7 +42,22 @@ func within(t testing.TB, patience time.Duration, condition func() bool) bool {
 // keeps it free: listen there soon, and be ready to try another.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return FreeAddressOn(t, "tcp", "127.0.0.1")
+}
+
+// FreeAddressOn is FreeAddress for tcp or udp, on an IP address of this machine.
+func FreeAddressOn(t testing.TB, network, ip string) string {
+	t.Helper()
+	at := net.JoinHostPort(ip, "0")
+	if network == "udp" {
+		conn, err := net.ListenPacket(network, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.LocalAddr().String()
+	}
+	l, err := net.Listen(network, at)
 	if err != nil {
 		t.Fatal(err)
 	}
