@@ -48,6 +48,9 @@ func plan() []section {
 	return []section{
 		{1, "Messages and paths", 107, slices.Concat(addCases(), setCases(), deleteCases(), getCases(), searchCases(),
 			notifyCases(), triggerCases(), onboardCases(), operateCases(), instancesCases(), supportedCases())},
+		{2, "Authentication and access control", 27, slices.Concat(accessCases(), permissionCases())},
+		{3, "Records", 15, recordCases()},
+		{9, "Functionality", 11, functionalityCases()},
 	}
 }
 

@@ -40,6 +40,8 @@ type trial struct {
 	*line // of the primary controller
 	field *field
 	cpe   *testenv.CPE
+
+	permissions string // table of the controller's own role, once it has one
 }
 
 // field is one combination: a bridge, a kind of CPE, and controllers over one
@@ -61,7 +63,7 @@ const (
 // start boots a CPE for a case and waits until it is an agent.
 func (f *field) start(t *testing.T) *trial {
 	t.Helper()
-	cpe := f.env.For(t).CPEWith(cpesim.Config{Model: f.gateway.model()})
+	cpe := f.env.For(t).CPEWith(cpesim.Config{Model: f.gateway.model})
 	return &trial{T: t, line: f.primary.to(cpe.Agent), field: f, cpe: cpe}
 }
 
