@@ -163,7 +163,7 @@ func rejectRows(work []*creation, allowPartial bool) bool {
 	}
 	for _, w := range work {
 		if first != nil && w.result.Err == nil {
-			w.result = agent.AddResult{Err: usp.Errorf(usp.ErrObjectNotCreated, "", "not created because another row of the request failed: %s", first.Msg)}
+			w.result = agent.AddResult{Err: usp.Errorf(usp.ErrObjectNotCreated, "", "%w: %s", agent.ErrCollateral, first.Msg)}
 		}
 	}
 	return first != nil

@@ -123,7 +123,7 @@ func rejectAll(results []agent.UpdateResult, allowPartial bool) bool {
 	}
 	for i := range results {
 		if results[i].Err == nil {
-			results[i].Err = usp.Errorf(usp.ErrObjectNotUpdated, "", "not applied because another part of the request failed: %s", first.Msg)
+			results[i].Err = usp.Errorf(usp.ErrObjectNotUpdated, "", "%w: %s", agent.ErrCollateral, first.Msg)
 		}
 	}
 	return true

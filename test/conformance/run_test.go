@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -53,7 +54,7 @@ func TestTP469(t *testing.T) {
 			broker := startBroker(t, over)
 			for _, g := range gateways() {
 				t.Run(g.name, func(t *testing.T) {
-					f := newField(t, g, over, broker)
+					f := newField(t, g, over, broker, nil)
 					for _, timed := range []bool{false, true} {
 						t.Run(map[bool]string{false: "cases", true: "timed"}[timed], func(t *testing.T) { f.playAll(t, all, timed) })
 					}
@@ -115,22 +116,24 @@ func startBroker(t *testing.T, over mtp.Protocol) string {
 	return ""
 }
 
-// newField brings up a bridge and two controllers.
-func newField(t *testing.T, g gateway, over mtp.Protocol, broker string) *field {
+// newField brings up a bridge, with configuration keys besides those that it needs,
+// and two controllers.
+func newField(t *testing.T, g gateway, over mtp.Protocol, broker string, keys map[string]any) *field {
 	t.Helper()
 	f := &field{gateway: g, over: over, broker: broker}
-	config := testenv.Config{}
+	config := testenv.Config{Keys: map[string]any{}}
+	maps.Copy(config.Keys, keys)
 	for _, id := range []usp.EndpointID{primaryID, secondaryID} {
 		config.Controllers = append(config.Controllers, testenv.ControllerRow{EndpointID: id, MTP: f.route(id)})
 	}
 	switch over {
 	case mtp.MQTT:
-		config.Keys = map[string]any{"usp.mtp.mqtt.broker": "tcp://" + broker, "usp.mtp.mqtt.topic": f.address("agent", "{endpoint_id}")}
+		maps.Copy(config.Keys, map[string]any{"usp.mtp.mqtt.broker": "tcp://" + broker, "usp.mtp.mqtt.topic": f.address("agent", "{endpoint_id}")})
 	case mtp.STOMP:
-		config.Keys = map[string]any{
+		maps.Copy(config.Keys, map[string]any{
 			"usp.mtp.stomp.broker": "tcp://" + broker, "usp.mtp.stomp.destination": f.address("agent", "{endpoint_id}"),
 			"usp.mtp.stomp.login": "guest", "usp.mtp.stomp.passcode": "guest",
-		}
+		})
 	}
 	f.env = testenv.Start(t, program, config)
 	f.primary = newController(t, primaryID, f.link(t, primaryID))

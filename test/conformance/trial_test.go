@@ -41,7 +41,8 @@ type trial struct {
 	field *field
 	cpe   *testenv.CPE
 
-	permissions string // table of the controller's own role, once it has one
+	profile     *cpesim.Profile // of the CPE; spoil changes it
+	permissions string          // table of the controller's own role, once it has one
 }
 
 // field is one combination: a bridge, a kind of CPE, and controllers over one
@@ -63,13 +64,14 @@ const (
 // start boots a CPE for a case and waits until it is an agent.
 func (f *field) start(t *testing.T) *trial {
 	t.Helper()
-	cpe := f.env.For(t).CPEWith(cpesim.Config{Model: f.gateway.model})
-	return &trial{T: t, line: f.primary.to(cpe.Agent), field: f, cpe: cpe}
+	profile := &cpesim.Profile{}
+	cpe := f.env.For(t).CPEWith(cpesim.Config{Model: f.gateway.model, Profile: profile})
+	return &trial{T: t, line: f.primary.to(cpe.Agent), field: f, cpe: cpe, profile: profile}
 }
 
 // as is the trial as another controller plays it.
 func (t *trial) as(c *controller) *trial {
-	return &trial{T: t.T, line: c.to(t.agent), field: t.field, cpe: t.cpe}
+	return &trial{T: t.T, line: c.to(t.agent), field: t.field, cpe: t.cpe, profile: t.profile}
 }
 
 // seconds returns how long something takes: as the plan has it, or shorter.

@@ -83,6 +83,10 @@ type Value struct {
 	Err  *usp.Error // nil if Text holds
 }
 
+// ErrCollateral is the Cause of a result that is a failure only because another
+// part of the request failed: an Error message does not blame it.
+var ErrCollateral = errors.New("not done because another part of the request failed")
+
 // Assignment is one parameter to write. Param's instance numbers are those of
 // its object.
 type Assignment struct {

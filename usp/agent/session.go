@@ -226,9 +226,24 @@ func (t *target) took(err *usp.Error, failed map[int]*usp.Error) {
 // relative returns a parameter's path relative to the target's object.
 func (t *target) relative(n *dm.Node) string { return n.Path[len(t.object.Node.Path):] }
 
+// atFault leaves out of failed targets those that failed because of others.
+func atFault(failed []*target) []*target {
+	var out []*target
+	for _, t := range failed {
+		if !errors.Is(t.err, ErrCollateral) {
+			out = append(out, t)
+		}
+	}
+	if len(out) == 0 {
+		return failed
+	}
+	return out
+}
+
 // whole makes of failed targets the error of the whole message: the parameters
 // at fault with their whole paths (TR-369 "Error Fields").
 func whole(failed []*target) *usp.Error {
+	failed = atFault(failed)
 	first := failed[0].err
 	e := &usp.Error{Code: first.Code, Msg: first.Msg, Cause: first}
 	for _, t := range failed {

@@ -251,9 +251,8 @@ func setResp(paths []*setPath) *usppb.Response {
 }
 
 func setFailure(failed []*target) *usppb.SetResp_UpdatedObjectResult_OperationStatus_OperationFailure {
-	out := &usppb.SetResp_UpdatedObjectResult_OperationStatus_OperationFailure{
-		ErrCode: uint32(failed[0].err.Code), ErrMsg: failed[0].err.Msg,
-	}
+	first := atFault(failed)[0].err
+	out := &usppb.SetResp_UpdatedObjectResult_OperationStatus_OperationFailure{ErrCode: uint32(first.Code), ErrMsg: first.Msg}
 	for _, t := range failed {
 		if t.object.Node == nil {
 			continue
