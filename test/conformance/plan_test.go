@@ -50,6 +50,8 @@ func plan() []section {
 			notifyCases(), triggerCases(), onboardCases(), operateCases(), instancesCases(), supportedCases())},
 		{2, "Authentication and access control", 27, slices.Concat(accessCases(), permissionCases())},
 		{3, "Records", 15, recordCases()},
+		{4, "Transports in general", 1, generalMTPCases()},
+		{7, "WebSocket", 12, webSocketCases()},
 		{9, "Functionality", 11, functionalityCases()},
 	}
 }

@@ -58,7 +58,7 @@ func (c *conn) address() mtp.Address { return mtp.Address{Protocol: mtp.WebSocke
 func (c *conn) run(h mtp.Handler) {
 	bound := c.peer != ""
 	if bound {
-		c.server.index.bind(c, ends{c.peer, c.local})
+		c.announce()
 		h.Connected(c.peer, c.local, c.address())
 	}
 	err := c.read(h)
@@ -109,8 +109,17 @@ func (c *conn) bind(h mtp.Handler, rec []byte) {
 		return // the Handler let it pass; a later record may tell
 	}
 	c.peer = from
-	c.server.index.bind(c, ends{from, c.local})
+	c.announce()
 	h.Connected(from, c.local, c.address())
+}
+
+// announce makes the connection be found, in place of an older one of the same two
+// endpoints. The newer stays: a controller that has lost its network connects
+// again before its old connection is known to be dead.
+func (c *conn) announce() {
+	for _, older := range c.server.index.bind(c, ends{c.peer, c.local}) {
+		go older.close(websocket.CloseNormalClosure, "another session of the same endpoints has begun")
+	}
 }
 
 func (c *conn) refuse(err error) error {

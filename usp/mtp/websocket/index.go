@@ -13,7 +13,7 @@ import (
 const shards = 64
 
 // index finds connections by the endpoints at their ends. One peer may have a
-// connection for each agent, and several for one.
+// connection for each agent, and several for any.
 type index struct {
 	seed   maphash.Seed
 	shards *[shards]shard
@@ -49,12 +49,18 @@ func (x index) add(c *conn) {
 	s.members[c] = struct{}{}
 }
 
-// bind makes c be found by its ends, before older connections that have the same.
-func (x index) bind(c *conn, e ends) {
+// bind makes c be found by its ends, before older connections that have the same,
+// and returns those of the older that may not stay beside it: two endpoints have
+// one session (R-WS.4). A connection for any agent is no session of two.
+func (x index) bind(c *conn, e ends) (replaced []*conn) {
 	s := x.of(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e.local != "" {
+		replaced = slices.Clone(s.byEnds[e])
+	}
 	s.byEnds[e] = append(s.byEnds[e], c)
+	return replaced
 }
 
 // remove forgets c, which is bound to e if e.peer is not "".

@@ -100,8 +100,13 @@ func TestSendFindsTheConnection(t *testing.T) {
 	}
 	toAny := open("/usp?eid=proto::controller-1")
 	toB := open("/usp/os::00259E-A%2520B?eid=proto::controller-1")
+	toAnyAgain := open("/usp?eid=proto::controller-1")
 	older := open("/usp/" + string(agentA) + "?eid=proto::controller-1")
 	newer := open("/usp/" + string(agentA) + "?eid=proto::controller-1")
+	if _, _, err := older.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNormalClosure) { // R-WS.4
+		t.Errorf("the older session ended with %v", err)
+	}
+	mtptest.Wait(t, h.Closed, "Disconnected")
 
 	expect := func(name string, from usp.EndpointID, addr mtp.Address, ws *websocket.Conn) {
 		t.Helper()
@@ -114,18 +119,18 @@ func TestSendFindsTheConnection(t *testing.T) {
 	}
 	expect("the newest of the pair", agentA, mtp.Address{}, newer)
 	expect("another agent's own", agentB, mtp.Address{}, toB)
-	expect("for any agent", "os::00259E-3", mtp.Address{}, toAny)
+	expect("for any agent", "os::00259E-3", mtp.Address{}, toAnyAgain)
 
-	send(t, older, []byte{1})
+	send(t, toAny, []byte{1})
 	reply := mtptest.Wait(t, h.In, "record").Reply
-	expect("the exact one", agentA, reply, older)
+	expect("the exact one", agentA, reply, toAny)
 
-	older.Close()
+	toAny.Close()
 	mtptest.Wait(t, h.Closed, "Disconnected")
 	expect("another than the closed one", agentA, reply, newer)
 	newer.Close()
 	mtptest.Wait(t, h.Closed, "Disconnected")
-	expect("that for any agent is left", agentA, reply, toAny)
+	expect("that for any agent is left", agentA, reply, toAnyAgain)
 
 	err := s.Send(t.Context(), agentA, "proto::other", mtp.Address{}, []byte{1})
 	if !errors.Is(err, mtp.ErrUnreachable) {
