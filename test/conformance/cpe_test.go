@@ -98,7 +98,7 @@ func TestOnCPE(t *testing.T) {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
 			// A CPE that dies is waited for until the deadline.
-			f := newField(t, g, mtp.WebSocket, "", map[string]any{"cwmp.deadline": "5s"})
+			f := newField(t, &field{gateway: g, over: mtp.WebSocket}, map[string]any{"cwmp.deadline": "5s"})
 			t.Run("scenarios", func(t *testing.T) {
 				for _, s := range slices.Concat(setScenarios(), rowScenarios(), brokenScenarios()) {
 					t.Run(s.title, func(t *testing.T) {

@@ -51,8 +51,13 @@ func plan() []section {
 		{2, "Authentication and access control", 27, slices.Concat(accessCases(), permissionCases())},
 		{3, "Records", 15, recordCases()},
 		{4, "Transports in general", 1, generalMTPCases()},
+		{5, "CoAP", 8, coapCases()},
+		{6, "STOMP", 12, stompCases()},
 		{7, "WebSocket", 12, webSocketCases()},
+		{8, "Discovery", 7, discoveryCases()},
 		{9, "Functionality", 11, functionalityCases()},
+		{10, "Bulk data collection", 13, bulkCases()},
+		{11, "MQTT", 17, mqttCases()},
 	}
 }
 

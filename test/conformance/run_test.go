@@ -54,7 +54,7 @@ func TestTP469(t *testing.T) {
 			broker := startBroker(t, over)
 			for _, g := range gateways() {
 				t.Run(g.name, func(t *testing.T) {
-					f := newField(t, g, over, broker, nil)
+					f := newField(t, &field{gateway: g, over: over, broker: broker}, nil)
 					for _, timed := range []bool{false, true} {
 						t.Run(map[bool]string{false: "cases", true: "timed"}[timed], func(t *testing.T) { f.playAll(t, all, timed) })
 					}
@@ -116,39 +116,44 @@ func startBroker(t *testing.T, over mtp.Protocol) string {
 	return ""
 }
 
-// newField brings up a bridge, with configuration keys besides those that it needs,
-// and two controllers.
-func newField(t *testing.T, g gateway, over mtp.Protocol, broker string, keys map[string]any) *field {
+// newField brings up the bridge of a field, with configuration keys over those that
+// it needs, and the controllers.
+func newField(t *testing.T, f *field, keys map[string]any) *field {
 	t.Helper()
-	f := &field{gateway: g, over: over, broker: broker}
 	config := testenv.Config{Keys: map[string]any{}}
-	maps.Copy(config.Keys, keys)
 	for _, id := range []usp.EndpointID{primaryID, secondaryID} {
 		config.Controllers = append(config.Controllers, testenv.ControllerRow{EndpointID: id, MTP: f.route(id)})
 	}
-	switch over {
+	switch f.over {
 	case mtp.MQTT:
-		maps.Copy(config.Keys, map[string]any{"usp.mtp.mqtt.broker": "tcp://" + broker, "usp.mtp.mqtt.topic": f.address("agent", "{endpoint_id}")})
+		maps.Copy(config.Keys, map[string]any{"usp.mtp.mqtt.broker": "tcp://" + f.broker, "usp.mtp.mqtt.topic": f.address("agent", "{endpoint_id}")})
 	case mtp.STOMP:
 		maps.Copy(config.Keys, map[string]any{
-			"usp.mtp.stomp.broker": "tcp://" + broker, "usp.mtp.stomp.destination": f.address("agent", "{endpoint_id}"),
+			"usp.mtp.stomp.broker": "tcp://" + f.broker, "usp.mtp.stomp.destination": f.address("agent", "{endpoint_id}"),
 			"usp.mtp.stomp.login": "guest", "usp.mtp.stomp.passcode": "guest",
 		})
 	}
+	maps.Copy(config.Keys, keys)
 	f.env = testenv.Start(t, program, config)
 	f.primary = newController(t, primaryID, f.link(t, primaryID))
 	f.secondary = newController(t, secondaryID, f.link(t, secondaryID))
 	return f
 }
 
-// address is a topic or destination, different in each field: a broker outlives
-// the bridge.
+// address is a topic or destination, different in each field: several use one
+// broker.
 func (f *field) address(kind, id string) string {
 	name := strings.ReplaceAll(string(id), "::", "-")
+	realm := f.gateway.name + f.realm
 	if f.over == mtp.STOMP {
-		return "/queue/" + f.gateway.name + "." + kind + "." + name
+		return "/queue/" + realm + "." + kind + "." + name
 	}
-	return f.gateway.name + "/" + kind + "/" + name
+	return realm + "/" + kind + "/" + name
+}
+
+// agentAddress is where an agent listens.
+func (f *field) agentAddress(id usp.EndpointID) string {
+	return strings.ReplaceAll(f.address("agent", "{endpoint_id}"), "{endpoint_id}", string(id))
 }
 
 // route is how the configuration has a controller be reached.
@@ -165,7 +170,10 @@ func (f *field) route(id usp.EndpointID) map[string]string {
 // link connects a controller.
 func (f *field) link(t *testing.T, id usp.EndpointID) client.Link {
 	t.Helper()
-	agents := f.address("agent", "{endpoint_id}")
+	agents := f.inbox
+	if agents == "" {
+		agents = f.address("agent", "{endpoint_id}")
+	}
 	switch f.over {
 	case mtp.MQTT:
 		return testenv.MQTTLink(t, f.broker, f.address("controller", string(id)), agents)

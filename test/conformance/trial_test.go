@@ -52,6 +52,8 @@ type field struct {
 	gateway            gateway
 	over               mtp.Protocol
 	broker             string // host and port, of MQTT and STOMP
+	realm              string // tells fields on one broker apart
+	inbox              string // where controllers send, if that is not where agents say
 	primary, secondary *controller
 }
 

@@ -19,20 +19,28 @@ type mqttLink struct {
 	client  *paho.Client
 	own     string
 	agents  string // with {endpoint_id}
+	kind    string // Content Type of what it sends
 	records chan []byte
 	closing chan struct{}
 	close   sync.Once
 }
 
 // MQTTLink connects to a broker. The controller listens on the topic own, an
-// agent on that which agents gives it, a template with {endpoint_id}.
+// agent on that which agents gives it, a template with {endpoint_id}. Own names
+// the client on the broker too.
 func MQTTLink(t testing.TB, broker, own, agents string) client.Link {
+	t.Helper()
+	return MQTTLinkSending(t, "usp.msg", broker, own, agents)
+}
+
+// MQTTLinkSending is MQTTLink with another Content Type.
+func MQTTLinkSending(t testing.TB, contentType, broker, own, agents string) client.Link {
 	t.Helper()
 	conn, err := net.Dial("tcp", broker)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &mqttLink{own: own, agents: agents, records: make(chan []byte, 64), closing: make(chan struct{})}
+	l := &mqttLink{own: own, agents: agents, kind: contentType, records: make(chan []byte, 64), closing: make(chan struct{})}
 	l.client = paho.NewClient(paho.ClientConfig{Conn: conn, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 		func(p paho.PublishReceived) (bool, error) {
 			select {
@@ -56,7 +64,7 @@ func MQTTLink(t testing.TB, broker, own, agents string) client.Link {
 func (l *mqttLink) Send(ctx context.Context, to usp.EndpointID, record []byte) error {
 	_, err := l.client.Publish(ctx, &paho.Publish{
 		QoS: 1, Topic: strings.ReplaceAll(l.agents, "{endpoint_id}", string(to)), Payload: record,
-		Properties: &paho.PublishProperties{ContentType: "usp.msg", ResponseTopic: l.own},
+		Properties: &paho.PublishProperties{ContentType: l.kind, ResponseTopic: l.own},
 	})
 	return err
 }
