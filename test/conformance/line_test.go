@@ -106,15 +106,20 @@ func (l *line) take(r *usppb.Record) {
 		got.msg = msg
 		l.inspect(msg)
 	}
+	if got.notify().GetSendResp() && !l.isMuted() {
+		l.acknowledge(got) // before the case goes on, and perhaps ends
+	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.inbox = append(l.inbox, got)
 	close(l.changed)
 	l.changed = make(chan struct{})
-	muted := l.muted
-	l.mu.Unlock()
-	if n := got.notify(); n.GetSendResp() && !muted {
-		l.acknowledge(got)
-	}
+}
+
+func (l *line) isMuted() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.muted
 }
 
 func (r received) notify() *usppb.Notify { return r.msg.GetBody().GetRequest().GetNotify() }

@@ -43,7 +43,7 @@ func mqttCases() []testCase {
 				}
 			}
 		}},
-		{number: "11.5", title: "A client id that the broker has assigned is kept", play: func(t *trial) {
+		{number: "11.5", timed: true, title: "A client id that the broker has assigned is kept", play: func(t *trial) {
 			b, _ := t.behind(mqttScript{}, nil)
 			if first := b.next(packets.Connect); first.Connect.ClientIdentifier != "" {
 				t.Errorf("the first CONNECT has the client id %q", first.Connect.ClientIdentifier)
@@ -82,7 +82,7 @@ func mqttCases() []testCase {
 			}
 			s.deviceInfo()
 		}},
-		{number: "11.11", title: "A broker that refuses all topics is left", play: func(t *trial) {
+		{number: "11.11", timed: true, title: "A broker that refuses all topics is left", play: func(t *trial) {
 			b, _ := t.behind(mqttScript{}, nil)
 			b.become(mqttScript{refuseTopics: true})
 			b.cut(false)

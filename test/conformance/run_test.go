@@ -45,8 +45,8 @@ func extended(name, root string) *cpesim.Model {
 // transports are those that cases are played over.
 func transports() []mtp.Protocol { return []mtp.Protocol{mtp.WebSocket, mtp.MQTT, mtp.STOMP} }
 
-// TestTP469 plays the plan with each kind of CPE over each transport, one such
-// combination after the other, and holds the results against the page.
+// TestTP469 plays the plan over each transport, one after the other, with both kinds
+// of CPE at once, and holds the results against the page.
 func TestTP469(t *testing.T) {
 	all := newResults()
 	for _, over := range transports() {
@@ -54,6 +54,7 @@ func TestTP469(t *testing.T) {
 			broker := startBroker(t, over)
 			for _, g := range gateways() {
 				t.Run(g.name, func(t *testing.T) {
+					t.Parallel()
 					f := newField(t, &field{gateway: g, over: over, broker: broker}, nil)
 					for _, timed := range []bool{false, true} {
 						t.Run(map[bool]string{false: "cases", true: "timed"}[timed], func(t *testing.T) { f.playAll(t, all, timed) })

@@ -19,7 +19,7 @@ func Mosquitto(t testing.TB) string {
 	address, dir := FreeAddress(t), t.TempDir()
 	host, port, _ := net.SplitHostPort(address) // FreeAddress made it
 	config := filepath.Join(dir, "mosquitto.conf")
-	write(t, config, fmt.Sprintf("listener %s %s\nallow_anonymous true\npersistence false\nuser root\n", port, host))
+	write(t, config, fmt.Sprintf("listener %s %s\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\nuser root\n", port, host))
 	startBroker(t, exec.Command(program, "-c", config), dir, address)
 	return address
 }
