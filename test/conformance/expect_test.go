@@ -60,8 +60,8 @@ func (a *answer) refused(want ...usp.ErrorCode) refusal {
 	return refusal{a, e}
 }
 
-// blames expects the one param_err that an Error has, of a path that begins with
-// prefix, with one of some codes.
+// blames expects that an Error has one param_err: of a path, with one of some
+// codes.
 func (r refusal) blames(path string, want ...usp.ErrorCode) {
 	r.a.t.Helper()
 	if len(r.GetParamErrs()) != 1 {

@@ -18,7 +18,7 @@ import (
 // its agents.
 func mqttCases() []testCase {
 	return forOnly(mtp.MQTT, slices.Concat([]testCase{
-		{number: "11.2", title: "The CONNECT packet", play: func(t *trial) {
+		{number: "11.2", title: "The CONNECT packet (its usp-endpoint-id is the bridge's, whose connection it is)", play: func(t *trial) {
 			b, _ := t.behind(mqttScript{}, map[string]any{"usp.mtp.mqtt.username": "someone", "usp.mtp.mqtt.password": "something"})
 			c := b.next(packets.Connect)
 			if c.ProtocolVersion != 5 || !c.Connect.UsernameFlag || !c.Connect.PasswordFlag || string(c.Connect.Username) != "someone" || string(c.Connect.Password) != "something" {
@@ -126,7 +126,7 @@ func mqttCases() []testCase {
 			t.between("the next try", again.at.Sub(cut.at), 1, 2)
 			s.answersAgain()
 		}},
-		{number: "11.17", title: "An agent that comes to be sends an MQTTConnect record", play: func(t *trial) {
+		{number: "11.17", title: "An agent whose device has rebooted sends an MQTTConnect record", play: func(t *trial) {
 			r := t.connectRecord(func(r *usppb.Record) bool { return r.GetMqttConnect() != nil }).GetMqttConnect()
 			if r.GetVersion() != usppb.MQTTConnectRecord_V5 || r.GetSubscribedTopic() != t.field.agentAddress(t.agent) {
 				t.Errorf("the record is %v", r)
@@ -166,9 +166,16 @@ func (b *mqttBroker) answerTo(t *trial) mqttPacket {
 	return mqttPacket{}
 }
 
-// connectRecord takes the Connect record that the controller got.
+// connectRecord reboots the CPE and takes the Connect record that the controller
+// gets then. It has had others, since the agent is new.
 func (t *trial) connectRecord(want func(*usppb.Record) bool) *usppb.Record {
 	t.Helper()
+	t.cpe.AwaitIdle()
+	t.value(endpointID) // an answer comes behind what was sent before
+	for len(t.arrived(func(r received) bool { return want(r.record) })) > 0 {
+		t.next(0, func(r received) bool { return want(r.record) })
+	}
+	t.OperateSilently(reboot, "")
 	got, ok := t.next(testenv.Patience, func(r received) bool { return want(r.record) })
 	if !ok {
 		t.Fatalf("no Connect record came within %v", testenv.Patience)

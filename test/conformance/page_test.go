@@ -84,22 +84,38 @@ func (o *outcomes) page(fields []column) string {
 			fmt.Fprintf(&b, " %s %s |", f.over, f.gateway)
 		}
 		b.WriteString("\n|---|---|" + strings.Repeat("---|", len(fields)) + "\n")
-		var reasons []string
 		for _, c := range inOrder(s.cases) {
 			fmt.Fprintf(&b, "| %s | %s |", c.number, c.title)
 			for _, f := range fields {
 				fmt.Fprintf(&b, " %s |", o.of[outcome{c.number, f.gateway, f.over}])
 			}
 			b.WriteByte('\n')
-			if c.reason != "" {
-				reasons = append(reasons, fmt.Sprintf("* %s (%s): %s\n", c.number, c.status, c.reason))
-			}
 		}
-		if len(reasons) > 0 {
-			b.WriteString("\n" + strings.Join(reasons, ""))
-		}
+		s.reasons(&b)
 	}
 	return b.String()
+}
+
+// reasons lists why tests have no script, those together that have one reason.
+func (s section) reasons(b *strings.Builder) {
+	var order []string
+	numbers := map[string][]string{}
+	for _, c := range inOrder(s.cases) {
+		if c.reason == "" {
+			continue
+		}
+		line := fmt.Sprintf("(%s): %s\n", c.status, c.reason)
+		if numbers[line] == nil {
+			order = append(order, line)
+		}
+		numbers[line] = append(numbers[line], c.number)
+	}
+	for i, line := range order {
+		if i == 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(b, "* %s %s", strings.Join(numbers[line], ", "), line)
+	}
 }
 
 // summary counts tests: one passes if it does in every field where it is played.

@@ -59,7 +59,7 @@ func stompCases() []testCase {
 			}).start(t.T).deviceInfo()
 			p.next("SEND")
 		}},
-		{number: "6.12", title: "An agent that comes to be sends a STOMPConnect record", play: func(t *trial) {
+		{number: "6.12", title: "An agent whose device has rebooted sends a STOMPConnect record", play: func(t *trial) {
 			r := t.connectRecord(func(r *usppb.Record) bool { return r.GetStompConnect() != nil }).GetStompConnect()
 			if r.GetVersion() != usppb.STOMPConnectRecord_V1_2 || r.GetSubscribedDestination() != t.field.agentAddress(t.agent) {
 				t.Errorf("the record is %v", r)

@@ -35,6 +35,10 @@ func (h *Host) Deliver(ctx context.Context, id usp.EndpointID, events []Event) e
 		return err
 	}
 	st := a.state.Load()
+	boot := booted(events)
+	if boot {
+		h.connectAll(ctx, id, st)
+	}
 	subs := st.index(h.spec).subscribers
 	if len(subs) == 0 || len(events) == 0 {
 		return nil
@@ -43,7 +47,7 @@ func (h *Host) Deliver(ctx context.Context, id usp.EndpointID, events []Event) e
 	if err != nil {
 		return err
 	}
-	if booted(events) {
+	if boot {
 		subs = h.endSession(a, st, subs)
 	}
 	notes := h.notifications(d, a, subs, events)

@@ -220,8 +220,19 @@ func (h *Host) Hosted(ctx context.Context, id usp.EndpointID) error {
 	})
 }
 
+// connectAll sends Connect records to all controllers that have an address: an
+// agent whose device has rebooted begins anew, though the bridge's connection to
+// the broker has lasted (R-MTP.6).
+func (h *Host) connectAll(ctx context.Context, id usp.EndpointID, s *state) {
+	for _, c := range s.index(h.spec).byInstance {
+		if c.enabled {
+			h.connect(ctx, id, c)
+		}
+	}
+}
+
 // connect sends a controller the Connect record of each broker it is reached
-// over. A failure is no loss: the OnBoardRequest behind it is retried.
+// over. A failure is no loss: what the agent has to tell is told in notifications.
 func (h *Host) connect(ctx context.Context, id usp.EndpointID, c *controller) {
 	for _, w := range c.mtps {
 		own := h.cfg.AgentAddress(w.address.Protocol, id)
