@@ -102,15 +102,15 @@ func notifyRetry(t *trial) {
 
 func notifyTimeToLive(t *trial) {
 	own := t.own(primaryID)
-	row := t.subscribe("notify55", "ValueChange", own+"ProvisioningCode", "NotifRetry=true", fmt.Sprintf("TimeToLive=%d", t.seconds(20, 2)))
+	ttl := t.seconds(20, 2)
+	gone := t.subscribe("gone", "ObjectDeletion", subscriptions)
+	row := t.subscribe("notify55", "ValueChange", own+"ProvisioningCode", "NotifRetry=true", fmt.Sprintf("TimeToLive=%d", ttl))
 	t.put(own, "*ProvisioningCode=TestValue55")
 	t.changed(t.notice("notify55"), own+"ProvisioningCode", "TestValue55")
-	over := time.Now().Add(time.Duration(t.seconds(20, 2))*time.Second + testenv.Patience)
-	for len(t.rows(subscriptions)) > 0 {
-		if time.Now().After(over) {
-			t.Fatalf("%s has outlived its TimeToLive", row)
-		}
+	if n := t.longNotice("gone", ttl).notify().GetObjDeletion(); n.GetObjPath() != row {
+		t.Errorf("notified of %v, want the deletion of %s", n, row)
 	}
+	t.unchanged(subscriptions, []string{gone})
 	t.subscribe("fence", "ValueChange", own+"ProvisioningCode")
 	t.put(own, "*ProvisioningCode=TestValue55-2")
 	t.notice("fence")
