@@ -109,14 +109,15 @@ func TestThrottleWakesInOrder(t *testing.T) {
 			most = max(most, atOnce)
 			mu.Unlock()
 			<-time.After(time.Minute)
-			if release, err := th.acquire(t.Context(), key); err != nil {
-				t.Errorf("%s was woken and had to wait: %v", key, err)
-			} else {
-				release()
-			}
+			release, err := th.acquire(t.Context(), key)
 			mu.Lock()
-			atOnce--
+			atOnce-- // before its turn ends, which begins the next one's
 			mu.Unlock()
+			if err != nil {
+				t.Errorf("%s was woken and had to wait: %v", key, err)
+				return
+			}
+			release()
 		})
 		var want []cwmp.DeviceKey
 		for i := range 20 {
