@@ -28,12 +28,18 @@ type DeviceKey string
 // Key returns the CPE's key. Two CPE have the same key only if OUI,
 // ProductClass and SerialNumber are all equal, byte for byte.
 func (id DeviceID) Key() DeviceKey {
-	return DeviceKey(escapeKey(id.OUI) + "-" + escapeKey(id.ProductClass) + "-" + escapeKey(id.SerialNumber))
+	return DeviceKey(EscapeKey(id.OUI) + "-" + EscapeKey(id.ProductClass) + "-" + EscapeKey(id.SerialNumber))
 }
 
-// escapeKey percent-encodes what is not a letter, digit, '.' or '_', so that
+// EscapeID percent-encodes a part of a DeviceID as TR-069 3.4.4 has it for user
+// names: what is not a letter, digit or '_'.
+func EscapeID(s string) string {
+	return strings.ReplaceAll(EscapeKey(s), ".", "%2E") // device keys leave dots as they are
+}
+
+// EscapeKey percent-encodes what is not a letter, digit, '.' or '_', so that
 // '-' separates unambiguously.
-func escapeKey(s string) string {
+func EscapeKey(s string) string {
 	clean := true
 	for i := 0; i < len(s); i++ {
 		if !keyByte(s[i]) {

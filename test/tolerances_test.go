@@ -24,6 +24,7 @@ const tolerancesFile = "../docs/tolerances.md"
 var layers = []struct{ pkg, title string }{
 	{"cwmp/soap", "SOAP and XML"},
 	{"cwmp/acs", "HTTP, authentication and sessions"},
+	{"cmd/uspbridge/servertls", "TLS"},
 	{"cwmp/connreq", "Connection requests"},
 	{"cwmp/lightweight", "Lightweight notifications"},
 	{"cwmp/upstream", "In front of an existing ACS"},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,9 +12,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
+	"github.com/uspbridge/uspbridge/cmd/uspbridge/servertls"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
 	"github.com/uspbridge/uspbridge/cwmp/capture"
 	"github.com/uspbridge/uspbridge/cwmp/connreq"
+	"github.com/uspbridge/uspbridge/cwmp/credential"
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/store/bolt"
 	"github.com/uspbridge/uspbridge/store/seal"
@@ -32,6 +33,7 @@ type bridge struct {
 	log        *slog.Logger
 	store      store.Store
 	sealer     store.Sealer
+	keyring    *credential.Keyring
 	mappings   *mapping.Set
 	transports []transport
 	joint      *translate.Bridge
@@ -41,7 +43,7 @@ type bridge struct {
 	console    *console.Server // nil: turned off
 	fleet      fleet
 
-	cwmpTLS         *tls.Config
+	cwmpTLS         *servertls.Server // nil: plain text
 	cwmpListener    net.Listener
 	consoleListener net.Listener
 	connContext     func(context.Context, net.Conn) context.Context
@@ -56,10 +58,14 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 	if b.mappings, err = loadMappings(cfg.Mappings.Dir); err != nil {
 		return nil, err
 	}
-	if b.cwmpTLS, err = cfg.CWMP.TLS.config(); err != nil {
-		return nil, fmt.Errorf("cwmp.tls: %w", err)
+	tlsMetrics, err := servertls.NewMetrics(metrics)
+	if err != nil {
+		return nil, err
 	}
-	if b.transports, err = newTransports(cfg, log, metrics); err != nil {
+	if b.cwmpTLS, err = cfg.CWMP.TLS.server("cwmp", log, tlsMetrics); err != nil {
+		return nil, err
+	}
+	if b.transports, err = newTransports(cfg, log, metrics, tlsMetrics); err != nil {
 		return nil, err
 	}
 	st, err := bolt.Open(bolt.Config{Path: cfg.storePath(), Log: log, Metrics: metrics})
@@ -109,7 +115,10 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	if err != nil {
 		return err
 	}
-	if b.ways, err = newWays(cfg.CWMP, b.joint, b.log, metrics); err != nil {
+	if err := b.openKeyring(ctx); err != nil {
+		return err
+	}
+	if b.ways, err = newWays(cfg.CWMP, b.joint, b.keyring, b.log, metrics); err != nil {
 		return err
 	}
 	b.agents, err = agent.New(agent.Config{
@@ -119,7 +128,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	if err != nil {
 		return err
 	}
-	auth, err := newAuthenticator(cfg.CWMP.Auth)
+	auth, err := b.authenticator()
 	if err != nil {
 		return err
 	}
@@ -179,20 +188,6 @@ func (b *bridge) agentAddress(protocol mtp.Protocol, id usp.EndpointID) mtp.Addr
 		}
 	}
 	return mtp.Address{Protocol: protocol}
-}
-
-func newAuthenticator(c AuthConfig) (acs.Authenticator, error) {
-	if c.Mode == "none" {
-		return nil, nil
-	}
-	users, err := readCPEUsers(c.Users)
-	if err != nil {
-		return nil, fmt.Errorf("cwmp.auth.users: %w", err)
-	}
-	if c.Mode == "basic" {
-		return &acs.Basic{Credentials: cpeCredentials(users)}, nil
-	}
-	return acs.NewDigest(acs.DigestConfig{Credentials: cpeCredentials(users)})
 }
 
 // ready says what /readyz tells: whether the bridge can do its work now.

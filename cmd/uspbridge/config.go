@@ -47,14 +47,6 @@ type CWMPConfig struct {
 	Upstream          UpstreamConfig          `mapstructure:"upstream"`
 }
 
-// ServerTLS makes a listener speak TLS. Without cert and key it speaks plain
-// text; with client_ca it asks for a certificate that this CA has signed.
-type ServerTLS struct {
-	Cert     string `mapstructure:"cert"`
-	Key      string `mapstructure:"key"`
-	ClientCA string `mapstructure:"client_ca"`
-}
-
 // ClientTLS is used where a broker's URL asks for TLS. Without ca the system's
 // roots are trusted; cert and key are shown to a broker that asks for them.
 type ClientTLS struct {
@@ -62,13 +54,6 @@ type ClientTLS struct {
 	Cert       string `mapstructure:"cert"`
 	Key        string `mapstructure:"key"`
 	ServerName string `mapstructure:"server_name"`
-}
-
-// AuthConfig says how CPE prove who they are. Users is a YAML file, see
-// cpeUsers; it is needed for basic and digest.
-type AuthConfig struct {
-	Mode  AuthMode `mapstructure:"mode"`
-	Users string   `mapstructure:"users"`
 }
 
 // UpstreamConfig names the operator's existing ACS.
@@ -169,7 +154,8 @@ func defaultConfig() Config {
 		Log:     LogConfig{Level: LogLevel(slog.LevelInfo), Format: "text"},
 		CWMP: CWMPConfig{
 			Listen:            ":7547",
-			Auth:              AuthConfig{Mode: "none"},
+			TLS:               defaultServerTLS,
+			Auth:              defaultAuth,
 			InformInterval:    Duration(15 * time.Minute),
 			ConnectionRequest: defaultConnectionRequest(),
 			Deadline:          Duration(30 * time.Second),
@@ -178,7 +164,7 @@ func defaultConfig() Config {
 		USP: USPConfig{
 			EndpointID: "ops::{oui}-{product_class}-{serial}",
 			MTP: MTPConfig{
-				WebSocket: WebSocketConfig{Listen: ":7548", Path: "/usp"},
+				WebSocket: WebSocketConfig{Listen: ":7548", Path: "/usp", TLS: defaultServerTLS},
 				MQTT:      MQTTConfig{Broker: "tcp://127.0.0.1:1883", Version: "5.0", Topic: "usp/agent/{endpoint_id}"},
 				STOMP:     STOMPConfig{Broker: "tcp://127.0.0.1:61613", Destination: "/queue/usp.agent.{endpoint_id}", Host: "/"},
 			},
@@ -275,12 +261,6 @@ type LogFormat string
 
 // UnmarshalText takes one of the formats.
 func (f *LogFormat) UnmarshalText(b []byte) error { return choose(f, b, "text", "json") }
-
-// AuthMode is how CPE are authenticated: none, basic or digest.
-type AuthMode string
-
-// UnmarshalText takes one of the modes.
-func (m *AuthMode) UnmarshalText(b []byte) error { return choose(m, b, "none", "basic", "digest") }
 
 // MQTTVersion is the version of MQTT spoken to the broker.
 type MQTTVersion string

@@ -51,16 +51,7 @@ func (l *configLoader) checkCWMP(c CWMPConfig) {
 	}
 	l.checkListen("cwmp.listen", c.Listen)
 	l.checkServerTLS("cwmp.tls", c.TLS)
-	switch {
-	case c.Auth.Mode == "none" && c.Auth.Users != "":
-		l.wrong("cwmp.auth.users", "is set, but cwmp.auth.mode is none: set the mode to basic or digest")
-	case c.Auth.Mode != "none" && c.Auth.Users == "":
-		l.wrong("cwmp.auth.users", "cwmp.auth.mode is %s: name the file with the users", c.Auth.Mode)
-	case c.Auth.Mode != "none":
-		if _, err := readCPEUsers(c.Auth.Users); err != nil {
-			l.wrong("cwmp.auth.users", "%v", err)
-		}
-	}
+	l.checkAuth(c)
 	l.checkConnectionRequest(c.ConnectionRequest)
 	l.checkNotification(c.Notification, c.Auth)
 	if c.Deadline == 0 {
@@ -213,19 +204,6 @@ func (l *configLoader) checkListen(key, listen string) {
 			l.wrong(key, "%q is not a host", host)
 		}
 	}
-}
-
-func (l *configLoader) checkServerTLS(key string, t ServerTLS) {
-	if (t.Cert == "") != (t.Key == "") {
-		l.wrong(key, "cert and key must both be set, or neither")
-		return
-	}
-	if t.Cert == "" && t.ClientCA != "" {
-		l.wrong(key+".client_ca", "is set, but there is no cert: without TLS no client can show a certificate")
-		return
-	}
-	l.checkPair(key, t.Cert, t.Key)
-	l.checkCA(key+".client_ca", t.ClientCA)
 }
 
 func (l *configLoader) checkClientTLS(key string, t ClientTLS, secure bool) {

@@ -183,6 +183,7 @@ func (l *configLoader) checkNode(n *yaml.Node, t reflect.Type, key string) {
 			if err := parseText(n.Value, t); err != nil {
 				l.wrong(key, "%v", err)
 			}
+			n.Tag = "!!str" // as it is written: neither 1.0 nor 0123 is a number here
 		}
 	case null:
 		// An empty section: its defaults.

@@ -35,8 +35,10 @@ data_dir: /tmp/data
 log: {level: debug, format: json}
 cwmp:
   listen: "127.0.0.1:8547"
-  tls: {cert: "", key: "", client_ca: ""}
-  auth: {mode: none, users: ""}
+  tls: {cert: "", key: "", min_version: 1.0, ciphers: legacy, client_ca: "", client_auth: request, client_crl: ""}
+  auth:
+    {mode: digest, users: "", realm: acs, algorithms: "SHA-256, md5", qop: none, nonce_life: 1m,
+     throttle: {per_address: 7, per_user: 0}, certificate: {policy: ignored, rules: []}}
   inform_interval: 1h30m
   connection_request: {timeout: 5s, username: "u", password: "p", provision: false}
   deadline: 12s
@@ -46,7 +48,8 @@ cwmp:
 usp:
   endpoint_id: "os::{oui}-{serial}"
   mtp:
-    websocket: {listen: ":8548", path: /agents, tls: {cert: "", key: "", client_ca: ""}}
+    websocket: {listen: ":8548", path: /agents, tls: {cert: "", key: "", min_version: 1.3, ciphers: modern,
+                client_ca: "", client_auth: require, client_crl: ""}}
     mqtt:  {broker: "ssl://broker.example:8883", version: "5.0", topic: "usp/{endpoint_id}",
             username: "mu", password: "mp", client_id: "c", tls: {ca: "", cert: "", key: "", server_name: "b"}}
     stomp: {broker: "tcp://127.0.0.1:61613", destination: "/queue/agents",
@@ -58,7 +61,7 @@ usp:
     - {endpoint_id: "proto::c2", role: Untrusted, mtp: {protocol: STOMP, destination: /queue/c2}}
     - {endpoint_id: "proto::c3", role: Untrusted, mtp: {protocol: WebSocket, url: "wss://c3.example/usp"}}
     - {endpoint_id: "proto::c4", role: Untrusted}
-store: {driver: bbolt, path: "/tmp/x.db", dsn: ""}
+store: {driver: bbolt, path: "/tmp/x.db", key_file: "/tmp/x.key", dsn: ""}
 mappings: {dir: ""}
 console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 `
@@ -69,7 +72,10 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 		DataDir: "/tmp/data",
 		Log:     LogConfig{LogLevel(slog.LevelDebug), "json"},
 		CWMP: CWMPConfig{
-			Listen: "127.0.0.1:8547", Auth: AuthConfig{Mode: "none"}, InformInterval: Duration(90 * time.Minute),
+			Listen: "127.0.0.1:8547", TLS: ServerTLS{MinVersion: "1.0", Ciphers: "legacy", ClientAuth: "request"},
+			Auth: AuthConfig{Mode: "digest", Realm: "acs", Algorithms: "SHA-256, md5", QOP: "none", NonceLife: Duration(time.Minute),
+				Throttle: ThrottleConfig{PerAddress: 7}, Certificate: CertificateConfig{Policy: "ignored", Rules: []CertificateRuleConfig{}}},
+			InformInterval:    Duration(90 * time.Minute),
 			ConnectionRequest: connectionRequest, Deadline: Duration(12 * time.Second),
 			Limits: LimitsConfig{Sessions: 5, Connections: 6, Bodies: 1 << 30, RetryAfter: Duration(time.Second), Discoveries: 7,
 				Body: 8 << 20, Inform: 9 << 10, BodyTimeout: Duration(2 * time.Second), SessionTimeout: Duration(3 * time.Second),
@@ -78,7 +84,7 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 		USP: USPConfig{
 			EndpointID: "os::{oui}-{serial}",
 			MTP: MTPConfig{
-				WebSocket: WebSocketConfig{Listen: ":8548", Path: "/agents"},
+				WebSocket: WebSocketConfig{Listen: ":8548", Path: "/agents", TLS: ServerTLS{MinVersion: "1.3", Ciphers: "modern", ClientAuth: "require"}},
 				MQTT: MQTTConfig{Broker: "ssl://broker.example:8883", Version: "5.0", Topic: "usp/{endpoint_id}",
 					Username: "mu", Password: "mp", ClientID: "c", TLS: ClientTLS{ServerName: "b"}, on: true},
 				STOMP: STOMPConfig{Broker: "tcp://127.0.0.1:61613", Destination: "/queue/agents",
@@ -91,7 +97,7 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 				{"proto::c4", "Untrusted", ControllerMTP{}},
 			},
 		},
-		Store:   StoreConfig{Driver: "bbolt", Path: "/tmp/x.db"},
+		Store:   StoreConfig{Driver: "bbolt", Path: "/tmp/x.db", KeyFile: "/tmp/x.key"},
 		Console: ConsoleConfig{"127.0.0.1:8549", "0123456789abcdef"},
 	}
 	got, _, err := load(everything, nil)
@@ -181,8 +187,6 @@ func TestConfigRefused(t *testing.T) {
 		return path
 	}
 	noPEM := file("no.pem", "nothing")
-	noUsers := file("no-users.yaml", "")
-	badUsers := file("bad-users.yaml", "joe: {pass: x}\n")
 	missing := filepath.Join(dir, "missing")
 	tests := []struct {
 		name string
@@ -296,16 +300,6 @@ func TestConfigRefused(t *testing.T) {
 			`bridge.yaml:7: usp.controllers[4].mtp.url: must not be empty: it is where a controller is reached by WebSocket`,
 			`bridge.yaml:8: usp.controllers[5].mtp.topic: is for protocol MQTT, but this controller's is ""`,
 			`bridge.yaml:9: usp.controllers[6].mtp.url: is not a WebSocket URL; write for example wss://controller.example:443/usp`}},
-		{name: "auth without users", yaml: "cwmp: {auth: {mode: digest}}", want: []string{
-			`bridge.yaml:1: cwmp.auth.users: cwmp.auth.mode is digest: name the file with the users`}},
-		{name: "users without auth", yaml: "cwmp: {auth: {users: x}}", want: []string{
-			`bridge.yaml:1: cwmp.auth.users: is set, but cwmp.auth.mode is none: set the mode to basic or digest`}},
-		{name: "users missing", yaml: "cwmp: {auth: {mode: basic, users: " + missing + "}}", want: []string{
-			`bridge.yaml:1: cwmp.auth.users: open ` + missing + `: no such file or directory`}},
-		{name: "users empty", yaml: "cwmp: {auth: {mode: basic, users: " + noUsers + "}}", want: []string{
-			`bridge.yaml:1: cwmp.auth.users: ` + noUsers + ": no user in it; write for example `acs-user: {password: s3cret}`"}},
-		{name: "users misspelt", yaml: "cwmp: {auth: {mode: basic, users: " + badUsers + "}}", want: []string{
-			`bridge.yaml:1: cwmp.auth.users: ` + badUsers + `: line 1: field pass not found in type main.cpeUser`}},
 		{name: "half of the credentials", yaml: "cwmp: {connection_request: {username: u}}", want: []string{
 			`bridge.yaml:1: cwmp.connection_request: username and password must both be set, or both be empty to have them made for each CPE`}},
 		{name: "upstream", yaml: "cwmp: {upstream: {url: 'http://acs/'}}", want: []string{

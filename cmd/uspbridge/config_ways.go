@@ -156,7 +156,7 @@ func xmppServer(server string) (address string, direct bool, err error) {
 func (l *configLoader) checkNotification(c NotificationConfig, auth AuthConfig) {
 	const section = "cwmp.lightweight_notification"
 	l.checkTold(section, c.Listen, c.Address)
-	if c.Listen != "" && auth.Mode == "none" {
+	if c.Listen != "" && auth.Mode != "basic" && auth.Mode != "digest" {
 		l.wrong(section+".listen", "needs cwmp.auth.mode basic or digest: notifications are signed with the password that CPE authenticate with")
 	}
 }

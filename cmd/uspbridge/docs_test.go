@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -92,12 +93,14 @@ func TestDocumentedYAML(t *testing.T) {
 		switch strings.TrimSpace(kind) {
 		case "config":
 			_, _, err = loadConfig(configSource{File: at, Content: []byte(b.text)})
+		case "config files":
+			err = checkWithFiles(t, at, b.text)
 		case "mapping", "profile":
 			err = checkMappingText(b.text)
 		case "users":
 			err = checkUsersText(t, b.text)
 		default:
-			t.Errorf("%s: fence %q: want yaml config, yaml mapping, yaml profile or yaml users", at, b.info)
+			t.Errorf("%s: fence %q: want yaml config, yaml config files, yaml mapping, yaml profile or yaml users", at, b.info)
 		}
 		if err != nil {
 			t.Errorf("%s: %v", at, err)
@@ -106,6 +109,25 @@ func TestDocumentedYAML(t *testing.T) {
 	if seen == 0 {
 		t.Error("no YAML block found")
 	}
+}
+
+// checkWithFiles checks a configuration where the files are that the documents
+// name: acs.pem, acs.key, cpe-ca.pem, cpe.crl, users.yaml.
+func checkWithFiles(t *testing.T, at, text string) error {
+	back, err := filepath.Abs(".")
+	if err != nil {
+		return err
+	}
+	dir := t.TempDir()
+	tlsFiles(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, "users.yaml"), []byte("acs-user: {password: s3cret}\n"), 0o600); err != nil {
+		return err
+	}
+	if err := os.Chdir(dir); err != nil {
+		return err
+	}
+	_, _, err = loadConfig(configSource{File: at, Content: []byte(text)})
+	return errors.Join(err, os.Chdir(back))
 }
 
 func checkUsersText(t *testing.T, text string) error {

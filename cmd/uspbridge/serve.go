@@ -155,9 +155,12 @@ func (b *bridge) serveCWMP(ctx context.Context) error {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true) // TR-069 3.4.1; the time bounds of bodies do not hold in HTTP/2
 	srv := &http.Server{
-		Handler: b.acs, ConnContext: b.connContext, TLSConfig: b.cwmpTLS, Protocols: &protocols,
+		Handler: b.acs, ConnContext: b.connContext, Protocols: &protocols,
 		ReadHeaderTimeout: cwmpHeaderTimeout, IdleTimeout: cwmpIdleTimeout, MaxHeaderBytes: cwmpMaxHeader,
 		ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
+	}
+	if b.cwmpTLS != nil {
+		srv.TLSConfig, srv.ErrorLog = b.cwmpTLS.TLS(), b.cwmpTLS.ErrorLog()
 	}
 	ended, listener := make(chan error, 1), b.acs.Limit(b.cwmpListener)
 	go func() {

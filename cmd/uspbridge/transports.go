@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/uspbridge/uspbridge/cmd/uspbridge/servertls"
 	"github.com/uspbridge/uspbridge/usp/mtp"
 	"github.com/uspbridge/uspbridge/usp/mtp/mqtt"
 	"github.com/uspbridge/uspbridge/usp/mtp/stomp"
@@ -20,7 +21,7 @@ type transport struct {
 }
 
 // newTransports makes the transports that the configuration turns on.
-func newTransports(cfg *Config, log *slog.Logger, metrics prometheus.Registerer) ([]transport, error) {
+func newTransports(cfg *Config, log *slog.Logger, metrics prometheus.Registerer, tlsMetrics *servertls.Metrics) ([]transport, error) {
 	var all []transport
 	add := func(section string, t mtp.Transport, err error) error {
 		if err != nil {
@@ -30,7 +31,7 @@ func newTransports(cfg *Config, log *slog.Logger, metrics prometheus.Registerer)
 		return nil
 	}
 	if cfg.USP.MTP.WebSocket.Listen != "" {
-		t, err := newWebSocket(cfg, log, metrics)
+		t, err := newWebSocket(cfg, log, metrics, tlsMetrics)
 		if err := add("usp.mtp.websocket", t, err); err != nil {
 			return nil, err
 		}
@@ -50,16 +51,19 @@ func newTransports(cfg *Config, log *slog.Logger, metrics prometheus.Registerer)
 	return all, nil
 }
 
-func newWebSocket(cfg *Config, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
-	c := cfg.USP.MTP.WebSocket
-	secure, err := c.TLS.config()
+func newWebSocket(cfg *Config, log *slog.Logger, metrics prometheus.Registerer, tlsMetrics *servertls.Metrics) (mtp.Transport, error) {
+	c := websocket.Config{
+		Listen: cfg.USP.MTP.WebSocket.Listen, Path: cfg.USP.MTP.WebSocket.Path, Token: string(cfg.Console.Token),
+		Log: log.With("mtp", "websocket"), Registerer: metrics,
+	}
+	secure, err := cfg.USP.MTP.WebSocket.TLS.server("websocket", log, tlsMetrics)
 	if err != nil {
 		return nil, err
 	}
-	return websocket.NewServer(websocket.Config{
-		Listen: c.Listen, Path: c.Path, TLS: secure, Token: string(cfg.Console.Token),
-		Log: log.With("mtp", "websocket"), Registerer: metrics,
-	})
+	if secure != nil {
+		c.TLS, c.ErrorLog = secure.TLS(), secure.ErrorLog()
+	}
+	return websocket.NewServer(c)
 }
 
 func newMQTT(c MQTTConfig, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
@@ -82,26 +86,6 @@ func newSTOMP(c STOMPConfig, log *slog.Logger, metrics prometheus.Registerer) (m
 		Broker: c.Broker, Destination: c.Destination, Login: c.Login, Passcode: string(c.Passcode), Host: c.Host,
 		TLS: secure, Log: log.With("mtp", "stomp"), Registerer: metrics,
 	})
-}
-
-// config returns what a listener needs for TLS, nil for plain text. Files are
-// read at the start only: a renewed certificate is taken at the next.
-func (t ServerTLS) config() (*tls.Config, error) {
-	if t.Cert == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-	if err != nil {
-		return nil, err
-	}
-	c := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
-	if t.ClientCA != "" {
-		if c.ClientCAs, err = readCA(t.ClientCA); err != nil {
-			return nil, err
-		}
-		c.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	return c, nil
 }
 
 // config returns what a client needs for TLS; it is used only where the

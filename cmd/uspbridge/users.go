@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/uspbridge/uspbridge/cwmp"
-	"github.com/uspbridge/uspbridge/cwmp/acs"
+	"github.com/uspbridge/uspbridge/cwmp/credential"
 )
 
 // cpeUser is one entry of the file that cwmp.auth.users names:
@@ -53,19 +52,17 @@ func readCPEUsers(file string) (map[string]cpeUser, error) {
 	return users, nil
 }
 
-// cpeCredentials looks users up for the ACS.
-func cpeCredentials(users map[string]cpeUser) acs.Credentials {
-	return func(_ context.Context, username string) (acs.Account, bool, error) {
-		u, ok := users[username]
-		if !ok {
-			return acs.Account{}, false, nil
-		}
-		account := acs.Account{Password: string(u.Password)}
+// keyringUsers gives the users the form in which they are looked up.
+func keyringUsers(users map[string]cpeUser) map[string]credential.User {
+	all := make(map[string]credential.User, len(users))
+	for name, u := range users {
+		one := credential.User{Password: string(u.Password)}
 		if len(u.Devices) > 0 {
-			account.Allows = func(id cwmp.DeviceID) bool {
+			one.Allows = func(id cwmp.DeviceID) bool {
 				return slices.Contains(u.Devices, id.OUI+"-"+id.ProductClass+"-"+id.SerialNumber)
 			}
 		}
-		return account, true, nil
+		all[name] = one
 	}
+	return all
 }

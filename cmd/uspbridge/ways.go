@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/acs"
 	"github.com/uspbridge/uspbridge/cwmp/connreq/stun"
 	"github.com/uspbridge/uspbridge/cwmp/connreq/xmpp"
 	"github.com/uspbridge/uspbridge/cwmp/lightweight"
@@ -28,7 +29,7 @@ type ways struct {
 }
 
 // newWays makes what the configuration turns on, and tells the joint of it.
-func newWays(c CWMPConfig, joint *translate.Bridge, log *slog.Logger, metrics prometheus.Registerer) (w ways, err error) {
+func newWays(c CWMPConfig, joint *translate.Bridge, accounts acs.Credentials, log *slog.Logger, metrics prometheus.Registerer) (w ways, err error) {
 	var u translate.UDP
 	var x translate.XMPP
 	if c.ConnectionRequest.STUN.Listen != "" {
@@ -45,7 +46,7 @@ func newWays(c CWMPConfig, joint *translate.Bridge, log *slog.Logger, metrics pr
 	}
 	joint.AttachWays(u, x)
 	if c.Notification.Listen != "" {
-		if w.notify, err = newNotify(c.Auth, joint, log, metrics); err != nil {
+		if w.notify, err = newNotify(accounts, joint, log, metrics); err != nil {
 			return w, fmt.Errorf("cwmp.lightweight_notification: %w", err)
 		}
 	}
@@ -79,17 +80,14 @@ func newXMPP(c ConnectionRequestConfig, log *slog.Logger, metrics prometheus.Reg
 	})
 }
 
-func newNotify(c AuthConfig, joint *translate.Bridge, log *slog.Logger, metrics prometheus.Registerer) (*lightweight.Listener, error) {
-	users, err := readCPEUsers(c.Users)
-	if err != nil {
-		return nil, err
-	}
-	accounts := cpeCredentials(users)
+func newNotify(accounts acs.Credentials, joint *translate.Bridge, log *slog.Logger, metrics prometheus.Registerer) (*lightweight.Listener, error) {
 	return lightweight.New(lightweight.Config{
 		Password: func(ctx context.Context, username string, id cwmp.DeviceID) (string, bool, error) {
-			account, known, err := accounts(ctx, username)
-			allowed := known && (account.Allows == nil || account.Allows(id))
-			return account.Password, allowed, err
+			account, err := accounts.Find(ctx, id, username)
+			if errors.Is(err, acs.ErrNoAccount) {
+				return "", false, nil
+			}
+			return account.Password, err == nil && !account.Foreign, err
 		},
 		Take: joint.Notified, Log: log, Registerer: metrics,
 	})

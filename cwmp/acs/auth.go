@@ -2,229 +2,171 @@ package acs
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
-	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
-	"github.com/uspbridge/uspbridge/cwmp/acs/digest"
 )
 
 // Authenticator finds out who sends an Inform (TR-069 3.4.4). Later steps of
 // the session are known by its random cookie.
+//
+// It is asked twice: Authenticate judges what the request's head and connection
+// show, before anything of a stranger's body is read; then Identity.Confirm judges
+// whether that proves to be the device that the Inform is of.
 type Authenticator interface {
 	// Authenticate returns who sent the request. A *Challenge is answered with
-	// 401; any other error with 500, and the CPE will retry.
+	// 401, a *Denial with 403, a *Throttled with 503; any other error with 500,
+	// and the CPE will retry.
 	Authenticate(ctx context.Context, r *http.Request) (Identity, error)
 }
 
-// Identity is whom the credentials belong to.
+// Identity is whom a request says it is from, or is known to be from.
 type Identity struct {
-	Username string
-	Allows   func(cwmp.DeviceID) bool // which devices may use them; nil: any
+	Username string // user name, or the certificate's common name
+	// Confirm returns nil if the identity may speak for the device; nil: it may
+	// for any. A *Mismatch is answered with fault 8001, other errors as those of
+	// Authenticate.
+	Confirm func(ctx context.Context, id cwmp.DeviceID) error
 }
+
+// confirm is Confirm, which may be nil.
+func (i Identity) confirm(ctx context.Context, id cwmp.DeviceID) error {
+	if i.Confirm == nil {
+		return nil
+	}
+	return i.Confirm(ctx, id)
+}
+
+// The kinds of refusals: labels of the refused counter.
+const (
+	kindChallenged    = "challenged"     // there were no credentials yet: nothing is wrong
+	kindStale         = "stale_nonce"    // the credentials are old, not wrong
+	kindPassword      = "unauthorized"   // a wrong password, or a user name that the device does not have
+	kindUnknown       = "unknown_user"   // nothing is known that the device could authenticate with
+	kindNotOffered    = "not_offered"    // another digest algorithm or qop
+	kindNoCertificate = "no_certificate" // certificates are required
+	kindIdentity      = "identity"       // good credentials, of another device
+	kindThrottled     = "throttled"      // too many wrong passwords before
+)
 
 // Challenge is the error of an Authenticator that wants (other) credentials.
 type Challenge struct {
 	Headers []string // values of WWW-Authenticate
-	First   bool     // the request had no credentials yet: nothing is wrong
+	Kind    string
 	Reason  string
 }
 
 func (c *Challenge) Error() string { return c.Reason }
 
-// Account is what is known of a user name.
+// expected reports whether the challenge is part of the ordinary exchange.
+func (c *Challenge) expected() bool { return c.Kind == kindChallenged || c.Kind == kindStale }
+
+// Denial is the error of an Authenticator to whom no credentials would do.
+type Denial struct{ Kind, Reason string }
+
+func (d *Denial) Error() string { return d.Reason }
+
+// Mismatch is the error of an identity that is right, but not the device's.
+type Mismatch struct{ Reason string }
+
+func (m *Mismatch) Error() string { return m.Reason }
+
+// Credentials finds what devices authenticate with. It is called for each Inform
+// and must be quick.
+type Credentials interface {
+	// Find returns what a device that gives this user name must prove to know. It
+	// fails with ErrNoAccount if there is nothing.
+	Find(ctx context.Context, id cwmp.DeviceID, username string) (Account, error)
+}
+
+// Account is a password and whether it is the device's.
 type Account struct {
 	Password string
-	Allows   func(cwmp.DeviceID) bool // nil: any device
+	Foreign  bool // the user name is another device's: right or wrong, this device may not use it
 }
 
-// Credentials looks up a user name; ok is false if there is none such.
-type Credentials func(ctx context.Context, username string) (a Account, ok bool, err error)
+// ErrNoAccount is the error of Credentials that have none for a device and user.
+var ErrNoAccount = errors.New("no credentials are known for this device and user name")
 
-const defaultRealm = "uspbridge"
-
-// Basic authenticates by HTTP basic authentication (RFC 7617). Use it with TLS only.
-type Basic struct {
-	Realm       string // "uspbridge" if empty
-	Credentials Credentials
+// passwords is what Basic and Digest share: the judgement of a password.
+type passwords struct {
+	credentials Credentials
+	throttle    *Throttle
 }
 
-// Authenticate implements Authenticator.
-func (b *Basic) Authenticate(ctx context.Context, r *http.Request) (Identity, error) {
-	realm := b.Realm
-	if realm == "" {
-		realm = defaultRealm
+// unknownAccount is what the password of an unknown user is compared with, so
+// that the answer takes as long as for a known one.
+var unknownAccount = Account{Password: "no password is this one", Foreign: true}
+
+// confirm judges a password that right compares with an account. challenge makes
+// the answer to a wrong one.
+func (p *passwords) confirm(ctx context.Context, remote, username string, id cwmp.DeviceID,
+	right func(Account) bool, challenge func(kind, reason string) error) error {
+	account, err := p.credentials.Find(ctx, id, username)
+	unknown := errors.Is(err, ErrNoAccount)
+	if unknown {
+		account = unknownAccount
+	} else if err != nil {
+		return fmt.Errorf("credentials of %s, user %.64q: %w", id.Key(), username, err)
 	}
-	challenge := func(first bool, reason string) error {
-		return &Challenge{Headers: []string{fmt.Sprintf("Basic realm=%q", realm)}, First: first, Reason: reason}
+	good := right(account)
+	switch {
+	case unknown:
+		p.throttle.failed(remote, username)
+		return challenge(kindUnknown, fmt.Sprintf("%s: no credentials are known for it and user %.64q", id.Key(), username))
+	case !good:
+		p.throttle.failed(remote, username)
+		return challenge(kindPassword, fmt.Sprintf("%s: user %.64q is not its user, or the password is wrong", id.Key(), username))
+	case account.Foreign:
+		return &Mismatch{fmt.Sprintf("user %.64q is another device's", username)}
 	}
-	name, password, ok := r.BasicAuth()
-	if !ok || name == "" && password == "" { // some CPE send ":" before they are asked
-		return Identity{}, challenge(true, "no credentials")
-	}
-	account, known, err := b.Credentials(ctx, name)
-	if err != nil {
-		return Identity{}, fmt.Errorf("look up user %.64q: %w", name, err)
-	}
-	if !equal(password, account.Password) || !known {
-		return Identity{}, challenge(false, fmt.Sprintf("user %.64q or its password is wrong", name))
-	}
-	return Identity{Username: name, Allows: account.Allows}, nil
+	return nil
 }
 
+// equal compares without telling by its time how much is equal.
 func equal(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b)) // equal lengths for the comparison
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
 }
 
-// DigestConfig is what a Digest authenticator needs.
-type DigestConfig struct {
-	Realm       string // "uspbridge" if empty
-	Credentials Credentials
-	// Algorithms offered, one challenge each, in this order. Only MD5 if nil:
-	// many CPE understand the first challenge only, or no other algorithm.
-	Algorithms []digest.Algorithm
-	// NonceLife is how long a nonce is good; then the CPE is told that it is
-	// stale and repeats with a new one, without asking anybody. 5 min.
-	NonceLife time.Duration
-	// Secret makes nonces verifiable by whoever has it, such as all nodes behind
-	// one load balancer. Random if nil.
-	Secret []byte
+// authenticate judges a request before its body is read.
+func (s *Server) authenticate(r *http.Request) (Identity, error) {
+	if s.cfg.Auth == nil {
+		return Identity{}, nil
+	}
+	return s.cfg.Auth.Authenticate(r.Context(), r)
 }
 
-// Digest authenticates by HTTP digest authentication (RFC 7616; RFC 2069
-// answers without qop are taken). A nonce is not bound to a connection, since
-// CPE open a new one after the 401; and nc is not checked, since CPE leave it at
-// 1. So within its life a nonce does not prevent replay: that takes TLS.
-type Digest struct {
-	realm string
-	cfg   DigestConfig
+// confirm judges whether the identity is that of the Inform's device.
+func (s *Server) confirm(r *http.Request, user Identity, id cwmp.DeviceID) error {
+	err := user.confirm(r.Context(), id)
+	if mismatch := new(Mismatch); errors.As(err, &mismatch) {
+		s.log.Warn("CPE refused: its credentials are not for this device", "user", user.Username, "device", string(id.Key()),
+			"remote", r.RemoteAddr, "reason", mismatch.Reason)
+		s.metrics.refused.WithLabelValues(kindIdentity).Inc()
+	}
+	return err
 }
 
-// NewDigest returns a Digest authenticator.
-func NewDigest(cfg DigestConfig) (*Digest, error) {
-	if cfg.Credentials == nil {
-		return nil, errors.New("acs: DigestConfig.Credentials is required")
-	}
-	if cfg.Algorithms == nil {
-		cfg.Algorithms = []digest.Algorithm{digest.MD5}
-	}
-	for _, a := range cfg.Algorithms {
-		if a != digest.MD5 && a != digest.SHA256 {
-			return nil, fmt.Errorf("acs: digest algorithm %q is not offered: use MD5 or SHA-256", a)
+// unauthenticated makes the answer of an Authenticator's error; nil if it is none.
+func unauthenticated(w http.ResponseWriter, err error) (refusal *httpError, expected bool) {
+	var challenge *Challenge
+	var denial *Denial
+	var throttled *Throttled
+	switch {
+	case errors.As(err, &challenge):
+		for _, c := range challenge.Headers {
+			w.Header().Add("WWW-Authenticate", c)
 		}
+		return &httpError{http.StatusUnauthorized, challenge.Kind, "authentication required"}, challenge.expected()
+	case errors.As(err, &denial):
+		return &httpError{http.StatusForbidden, denial.Kind, denial.Reason}, false
+	case errors.As(err, &throttled):
+		return &httpError{http.StatusServiceUnavailable, kindThrottled, throttled.Error()}, true // its beginning was logged
 	}
-	if cfg.NonceLife <= 0 {
-		cfg.NonceLife = 5 * time.Minute
-	}
-	if cfg.Secret == nil {
-		cfg.Secret = make([]byte, 32)
-		rand.Read(cfg.Secret)
-	}
-	realm := cfg.Realm
-	if realm == "" {
-		realm = defaultRealm
-	}
-	return &Digest{realm: realm, cfg: cfg}, nil
-}
-
-// Authenticate implements Authenticator.
-func (d *Digest) Authenticate(ctx context.Context, r *http.Request) (Identity, error) {
-	var p map[string]string
-	for _, s := range digest.Parse(r.Header.Get("Authorization")) {
-		if s.Name == "digest" {
-			p = s.Params
-			break
-		}
-	}
-	if p == nil { // none, or Basic unasked
-		return Identity{}, d.challenge(&Challenge{First: true, Reason: "no digest credentials"}, false)
-	}
-	wrong := func(format string, args ...any) (Identity, error) {
-		return Identity{}, d.challenge(&Challenge{Reason: fmt.Sprintf(format, args...)}, false)
-	}
-	algorithm, known := digest.ParseAlgorithm(p["algorithm"])
-	if !known || !d.offers(algorithm.Base()) {
-		return wrong("digest algorithm %.32q was not offered", p["algorithm"])
-	}
-	if p["qop"] != "" && !strings.EqualFold(p["qop"], "auth") {
-		return wrong("digest qop %.32q was not offered", p["qop"])
-	}
-	if p["nonce"] == "" {
-		return wrong("digest credentials have no nonce")
-	}
-	age, ours := d.nonceAge(p["nonce"])
-	if !ours {
-		// A restart changes the secret: the CPE's nonce is then stale, not forged.
-		return Identity{}, d.challenge(&Challenge{First: true, Reason: "nonce of another time"}, true)
-	}
-	if age > d.cfg.NonceLife {
-		return Identity{}, d.challenge(&Challenge{First: true, Reason: "stale nonce"}, true)
-	}
-	account, found, err := d.cfg.Credentials(ctx, p["username"])
-	if err != nil {
-		return Identity{}, fmt.Errorf("look up user %.64q: %w", p["username"], err)
-	}
-	// The URI is taken as the CPE wrote it: proxies rewrite it, CPE write it
-	// absolute, and there is but one resource here.
-	x := digest.Exchange{Algorithm: algorithm, Username: p["username"], Password: account.Password, Realm: d.realm,
-		Nonce: p["nonce"], Method: r.Method, URI: p["uri"], QOP: p["qop"], NonceCount: p["nc"], ClientN: p["cnonce"]}
-	if !equal(x.Response(), strings.ToLower(p["response"])) || !found {
-		return wrong("user %.64q or its password is wrong", p["username"])
-	}
-	return Identity{Username: p["username"], Allows: account.Allows}, nil
-}
-
-func (d *Digest) offers(a digest.Algorithm) bool {
-	for _, offered := range d.cfg.Algorithms {
-		if a == offered {
-			return true
-		}
-	}
-	return false
-}
-
-// challenge completes c with one header for each algorithm.
-func (d *Digest) challenge(c *Challenge, stale bool) error {
-	nonce := d.nonce(time.Now())
-	for _, a := range d.cfg.Algorithms {
-		h := fmt.Sprintf(`Digest realm=%q, qop="auth", nonce="%s", algorithm=%s`, d.realm, nonce, a)
-		if stale {
-			h += ", stale=true"
-		}
-		c.Headers = append(c.Headers, h)
-	}
-	return c
-}
-
-const nonceMAC = 16 // bytes of the MAC kept in a nonce
-
-// nonce returns a nonce that tells its time and proves that it is ours, so that
-// none has to be remembered.
-func (d *Digest) nonce(t time.Time) string {
-	b := binary.BigEndian.AppendUint64(nil, uint64(t.UnixNano()))
-	return base64.RawURLEncoding.EncodeToString(append(b, d.mac(b)...))
-}
-
-func (d *Digest) mac(b []byte) []byte {
-	m := hmac.New(sha256.New, d.cfg.Secret)
-	m.Write(b)
-	return m.Sum(nil)[:nonceMAC]
-}
-
-func (d *Digest) nonceAge(nonce string) (age time.Duration, ours bool) {
-	b, err := base64.RawURLEncoding.DecodeString(nonce)
-	if err != nil || len(b) != 8+nonceMAC || !hmac.Equal(b[8:], d.mac(b[:8])) {
-		return 0, false
-	}
-	return time.Since(time.Unix(0, int64(binary.BigEndian.Uint64(b)))), true
+	return nil, false
 }

@@ -64,6 +64,22 @@ func captured(t *testing.T, c *capture.Capture) (lines []string) {
 	}
 }
 
+// everybody has the same account.
+type everybody acs.Account
+
+func (e everybody) Find(context.Context, cwmp.DeviceID, string) (acs.Account, error) {
+	return acs.Account(e), nil
+}
+
+func tapAuth(t *testing.T, a acs.Account) acs.Authenticator {
+	t.Helper()
+	auth, err := acs.NewBasic(acs.BasicConfig{Credentials: everybody(a)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return auth
+}
+
 // TestTap: a session that somebody captures is recorded from the challenge before
 // its Inform to the last 204, and the sessions of other devices are not.
 func TestTap(t *testing.T) {
@@ -72,10 +88,7 @@ func TestTap(t *testing.T) {
 		_, err := s.Call(ctx, gpv)
 		return err
 	}
-	credentials := func(context.Context, string) (acs.Account, bool, error) {
-		return acs.Account{Password: "pw"}, true, nil
-	}
-	url, tap := capturing(t, acs.Config{Fleet: f, Auth: &acs.Basic{Credentials: credentials}}, "A", 1)
+	url, tap := capturing(t, acs.Config{Fleet: f, Auth: tapAuth(t, acs.Account{Password: "pw"})}, "A", 1)
 
 	other := newCPE(t, url)
 	other.header.Set("Authorization", "Basic am9lOnB3")
@@ -135,10 +148,7 @@ func TestTapOfFailures(t *testing.T) {
 		}
 	})
 	t.Run("credentials of another device", func(t *testing.T) {
-		credentials := func(context.Context, string) (acs.Account, bool, error) {
-			return acs.Account{Password: "pw", Allows: func(id cwmp.DeviceID) bool { return false }}, true, nil
-		}
-		url, tap := capturing(t, acs.Config{Fleet: newFleet(), Auth: &acs.Basic{Credentials: credentials}}, "A", 1)
+		url, tap := capturing(t, acs.Config{Fleet: newFleet(), Auth: tapAuth(t, acs.Account{Password: "pw", Foreign: true})}, "A", 1)
 		c := newCPE(t, url)
 		c.header.Set("Authorization", "Basic am9lOnB3")
 		c.say("Inform A")

@@ -133,13 +133,6 @@ func (s *Server) fullError() error {
 	return &httpError{http.StatusServiceUnavailable, "sessions", "too many sessions are open: try again later"}
 }
 
-func (s *Server) authenticate(r *http.Request) (Identity, error) {
-	if s.cfg.Auth == nil {
-		return Identity{}, nil
-	}
-	return s.cfg.Auth.Authenticate(r.Context(), r)
-}
-
 // begin opens a session with an Inform. old is the session the request seems to
 // belong to, if any.
 func (s *Server) begin(w http.ResponseWriter, r *http.Request, e *exchange, inform *cwmp.Inform, old *Session, byCookie bool, user Identity) error {
@@ -155,10 +148,10 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, e *exchange, info
 			return err
 		}
 	}
-	if user.Allows != nil && !user.Allows(inform.DeviceID) {
-		s.log.Warn("CPE refused: its credentials belong to another device", "user", user.Username, "device", string(key), "remote", r.RemoteAddr)
-		s.metrics.refused.WithLabelValues("identity").Inc()
+	if err := s.confirm(r, user, inform.DeviceID); errors.As(err, new(*Mismatch)) {
 		return s.write(w, getFaultEnvelope(e, cwmp.Faultf(cwmp.FaultACSRequestDenied, "these credentials are not for this device")), nil)
+	} else if err != nil {
+		return err
 	}
 	x := s.newSession(r, e, inform, user.Username)
 	previous, err := s.admit(x)
@@ -302,22 +295,14 @@ func (s *Server) write(w http.ResponseWriter, env *soap.Envelope, b *bytes.Buffe
 
 // refuse answers with an HTTP status.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	refusal := &httpError{http.StatusInternalServerError, "internal", "internal error"}
-	var challenge *Challenge
-	if errors.As(err, &challenge) {
-		for _, c := range challenge.Headers {
-			w.Header().Add("WWW-Authenticate", c)
-		}
-		refusal = &httpError{http.StatusUnauthorized, "unauthorized", "authentication required"}
-		if challenge.First {
-			refusal.reason = "challenged"
-		}
-	} else {
+	refusal, expected := unauthenticated(w, err)
+	if refusal == nil {
+		refusal = &httpError{http.StatusInternalServerError, "internal", "internal error"}
 		errors.As(err, &refusal)
 	}
 	s.metrics.refused.WithLabelValues(refusal.reason).Inc()
 	level := s.log.Warn
-	if refusal.reason == "challenged" || refusal.status == http.StatusServiceUnavailable { // told of by the bound
+	if expected || refusal.status == http.StatusServiceUnavailable { // told of by the bound
 		level = s.log.Debug
 	}
 	host, _, splitErr := net.SplitHostPort(r.RemoteAddr)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"strings"
@@ -22,6 +23,9 @@ type Config struct {
 	Listen string      // host:port
 	Path   string      // "/usp": any agent; "/usp/<endpoint-id>": that agent
 	TLS    *tls.Config // nil: no TLS
+
+	// ErrorLog is told of failed handshakes as by net/http; nil: Log, at debug.
+	ErrorLog *log.Logger
 
 	MaxRecord  int // bytes of the largest record accepted; 5 MiB
 	MaxConns   int // connections open at once; 50,000
@@ -64,6 +68,9 @@ func (c *Config) complete() error {
 	orDefault(&c.WriteTimeout, 10*time.Second)
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if c.ErrorLog == nil {
+		c.ErrorLog = slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug)
 	}
 	return nil
 }
