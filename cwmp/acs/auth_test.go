@@ -41,7 +41,7 @@ func judge(t *testing.T, a acs.Authenticator, r *http.Request, id cwmp.DeviceID)
 }
 
 // answering returns the credentials for the first digest challenge in h.
-func answering(t *testing.T, h http.Header, change func(*digest.Exchange)) string {
+func answering(t testing.TB, h http.Header, change func(*digest.Exchange)) string {
 	t.Helper()
 	s := digest.Parse(h.Get("WWW-Authenticate"))
 	if len(s) != 1 || s[0].Name != "digest" {
@@ -247,4 +247,46 @@ func FuzzAuthorization(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkAuthenticate is what one Inform costs beyond the look-up of its
+// credentials: the header read, the password or response verified.
+func BenchmarkAuthenticate(b *testing.B) {
+	ofDigest := func(a digest.Algorithm) func(*testing.B, *http.Request) acs.Authenticator {
+		return func(b *testing.B, r *http.Request) acs.Authenticator {
+			d := newDigest(b, acs.DigestConfig{Algorithms: []digest.Algorithm{a}})
+			var c *acs.Challenge
+			if _, err := d.Authenticate(b.Context(), r); !errors.As(err, &c) {
+				b.Fatal(err)
+			}
+			r.Header.Set("Authorization", answering(b, http.Header{"Www-Authenticate": c.Headers}, nil))
+			return d
+		}
+	}
+	for _, bm := range []struct {
+		name string
+		auth func(*testing.B, *http.Request) acs.Authenticator
+	}{
+		{"basic", func(b *testing.B, r *http.Request) acs.Authenticator {
+			r.SetBasicAuth("cpe", "secret")
+			return newBasic(b, acs.BasicConfig{Throttle: acs.NewThrottle(acs.ThrottleConfig{PerAddress: 10, PerUser: 10})})
+		}},
+		{"digest MD5", ofDigest(digest.MD5)},
+		{"digest SHA-256", ofDigest(digest.SHA256)},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			r := httptest.NewRequest("POST", "/", nil)
+			auth := bm.auth(b, r)
+			b.ReportAllocs()
+			for b.Loop() {
+				who, err := auth.Authenticate(b.Context(), r)
+				if err == nil {
+					err = who.Confirm(b.Context(), deviceA)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -1,7 +1,6 @@
 package acs_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -404,8 +403,7 @@ func TestSlowPeers(t *testing.T) {
 		}
 	})
 	t.Run("a body that is not wanted and never comes", func(t *testing.T) {
-		nobody := func(context.Context, string) (acs.Account, bool, error) { return acs.Account{}, false, nil }
-		_, url := listen(t, acs.Config{Fleet: newFleet(), BodyTimeout: bound, Auth: &acs.Basic{Credentials: nobody}})
+		_, url := listen(t, acs.Config{Fleet: newFleet(), BodyTimeout: bound, Auth: newBasic(t, acs.BasicConfig{})})
 		for _, method := range []string{"POST", "GET"} { // 401 and 405
 			c := dial(t, url)
 			c.write(method + " / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")

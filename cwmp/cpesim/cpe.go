@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/icholy/digest"
+
 	"github.com/uspbridge/uspbridge/cwmp"
 )
 
@@ -46,6 +48,8 @@ type CPE struct {
 	recalled   map[string]int // how often each recorded answer was asked for
 	abort      func()         // breaks the open session
 	clients    clients
+
+	challenge *digest.Challenge // of the session before, with Profile.KeepNonce
 }
 
 // power is where a CPE is between its plug and its first Inform.

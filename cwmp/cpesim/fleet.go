@@ -53,16 +53,17 @@ type FleetConfig struct {
 
 // Config describes one CPE.
 type Config struct {
-	ACSURL             string        // http or https
-	Username, Password string        // towards the ACS: Basic or Digest as it asks
-	Model              *Model        // required
-	Identity           cwmp.DeviceID // empty fields are taken from the model
-	PeriodicInform     time.Duration // factory value of PeriodicInformInterval; 0: the model's
-	Version            cwmp.Version  // namespace of its envelopes; the zero value is 1.2, see Profile.OnlyCWMP1_0
-	StateFile          string        // overrides FleetConfig.StateDir
-	StartDelay         time.Duration // from Start (or Add) to the first session
-	JournalSize        int           // entries kept; 0 is 256, negative none
-	Profile            *Profile      // nil conforms to the standard; shared, not copied
+	ACSURL             string           // http or https
+	Username, Password string           // towards the ACS: Basic or Digest as it asks
+	Certificate        *tls.Certificate // shown to an https ACS that asks for one; nil: what FleetConfig.TLS has
+	Model              *Model           // required
+	Identity           cwmp.DeviceID    // empty fields are taken from the model
+	PeriodicInform     time.Duration    // factory value of PeriodicInformInterval; 0: the model's
+	Version            cwmp.Version     // namespace of its envelopes; the zero value is 1.2, see Profile.OnlyCWMP1_0
+	StateFile          string           // overrides FleetConfig.StateDir
+	StartDelay         time.Duration    // from Start (or Add) to the first session
+	JournalSize        int              // entries kept; 0 is 256, negative none
+	Profile            *Profile         // nil conforms to the standard; shared, not copied
 	// Replay plays a captured CPE back. It gives Model, Identity, Version and Profile
 	// where they are not set.
 	Replay *Recording

@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/icholy/digest"
 )
 
 // link is the HTTP side of one session: one TCP connection of its own, cookies,
@@ -23,23 +21,23 @@ import (
 // a transport per session costs goroutines and memory that 10,000 CPE do not
 // have.
 type link struct {
-	target    *url.URL
-	username  string
-	password  string
-	tls       *tls.Config
-	timeout   time.Duration
-	now       func() time.Time
-	keepAlive bool
-	style     *httpStyle
-	cookies   map[string]string // nil: cookies are not returned
+	target      *url.URL
+	username    string
+	password    string
+	profile     *Profile
+	tls         *tls.Config
+	certificate *tls.Certificate // shown to an ACS that asks; nil: what tls has
+	timeout     time.Duration
+	now         func() time.Time
+	keepAlive   bool
+	style       *httpStyle
+	cookies     map[string]string // nil: cookies are not returned
 
-	conn      net.Conn
-	in        *bufio.Reader
-	out       []byte
-	used      bool // conn has carried an exchange
-	challenge *digest.Challenge
-	count     int // nc of the digest challenge
-	basic     bool
+	conn net.Conn
+	in   *bufio.Reader
+	out  []byte
+	used bool // conn has carried an exchange
+	auth authentication
 }
 
 // maxExchanges bounds the requests that one POST of a session may become by
@@ -98,6 +96,9 @@ func (l *link) post(ctx context.Context, body []byte) (reply, error) {
 			if err := l.authenticate(response.Header); err != nil {
 				return reply{}, fmt.Errorf("POST to %s: %w", l.target.Redacted(), err)
 			}
+			if l.profile.NewConnectionAfter401 {
+				l.close()
+			}
 		case http.StatusFound, http.StatusTemporaryRedirect, http.StatusMovedPermanently, http.StatusPermanentRedirect:
 			if err := l.redirect(response.Header.Get("Location")); err != nil { // TR-069 3.4.1: 302 and 307 are followed
 				return reply{}, err
@@ -111,26 +112,6 @@ func (l *link) post(ctx context.Context, body []byte) (reply, error) {
 		}
 	}
 	return reply{}, fmt.Errorf("POST to %s: still challenged or redirected after %d requests", l.target.Redacted(), maxExchanges)
-}
-
-// authenticate chooses how the next request authenticates.
-func (l *link) authenticate(header http.Header) error {
-	if l.username == "" {
-		return errors.New("the ACS asks for authentication and the CPE has no ManagementServer.Username")
-	}
-	challenge, err := digest.FindChallenge(header)
-	switch {
-	case err == nil && l.challenge != nil && l.challenge.Nonce == challenge.Nonce,
-		err != nil && l.basic:
-		return errors.New("the ACS refuses ManagementServer.Username and Password (401)")
-	case err == nil:
-		l.challenge, l.count, l.basic = challenge, 0, false
-	case strings.HasPrefix(strings.ToLower(header.Get("WWW-Authenticate")), "basic"):
-		l.basic = true
-	default:
-		return fmt.Errorf("the ACS asks for authentication that is neither Basic nor Digest: %.80q", header.Get("WWW-Authenticate"))
-	}
-	return nil
 }
 
 func (l *link) redirect(location string) error {
@@ -235,6 +216,9 @@ func (l *link) connect(ctx context.Context) error {
 		if config.ServerName == "" {
 			config.ServerName = l.target.Hostname()
 		}
+		if l.certificate != nil {
+			config.Certificates = []tls.Certificate{*l.certificate}
+		}
 		secure := tls.Client(conn, config)
 		handshake, cancel := context.WithTimeout(ctx, l.timeout)
 		defer cancel()
@@ -303,26 +287,6 @@ func (l *link) request(body []byte) ([]byte, error) {
 	}
 	l.out = b
 	return b, nil
-}
-
-func (l *link) authorization(b []byte) ([]byte, error) {
-	switch {
-	case l.basic:
-		r := http.Request{Header: http.Header{}}
-		r.SetBasicAuth(l.username, l.password)
-		b = append(append(b, "Authorization: "...), r.Header.Get("Authorization")...)
-	case l.challenge != nil:
-		l.count++
-		credentials, err := digest.Digest(l.challenge, digest.Options{Method: http.MethodPost, URI: l.target.RequestURI(),
-			Count: l.count, Username: l.username, Password: l.password})
-		if err != nil {
-			return nil, fmt.Errorf("authentication: %w", err)
-		}
-		b = append(append(b, "Authorization: "...), credentials.String()...)
-	default:
-		return b, nil
-	}
-	return append(b, "\r\n"...), nil
 }
 
 func (l *link) close() {

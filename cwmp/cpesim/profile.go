@@ -33,7 +33,7 @@ type Profile struct {
 	// only the outer 9003 is seen.
 	UnnamedFaults bool
 	// CloseAfterEachResponse opens a new TCP connection for each POST of a
-	// session: HTTP 1.0 stacks, and Fritz!Box after a 401.
+	// session: HTTP 1.0 stacks.
 	CloseAfterEachResponse bool
 	// SlowResponse is waited before each RPC is answered.
 	SlowResponse time.Duration
@@ -66,6 +66,26 @@ type Profile struct {
 	NoConnectionRequest bool
 	// FailTransfers is the fault with which each transfer ends, 0 for success.
 	FailTransfers cwmp.FaultCode
+	// PreemptiveBasic sends Basic credentials before it is asked (TR-069 3.4.4
+	// recommends it over TLS).
+	PreemptiveBasic bool
+	// EmptyBasicFirst sends Basic credentials of an empty user and password until
+	// it is asked for better ones.
+	EmptyBasicFirst bool
+	// OnlyMD5 overlooks digest challenges of other algorithms: CPE of before RFC
+	// 7616.
+	OnlyMD5 bool
+	// NoQOP answers digest challenges as RFC 2069 has it, though qop was offered.
+	NoQOP bool
+	// NonceCountStuck leaves nc at 00000001.
+	NonceCountStuck bool
+	// KeepNonce answers the last session's digest challenge unasked in the next.
+	KeepNonce bool
+	// AlgorithmSpelling is what the algorithm parameter of digest answers has in
+	// it, in place of what was challenged; "-" leaves the parameter out.
+	AlgorithmSpelling string
+	// NewConnectionAfter401 closes the connection after a 401: Fritz!Box.
+	NewConnectionAfter401 bool
 	// PeriodicFirstContact opens the first session with "2 PERIODIC" in place of
 	// "0 BOOTSTRAP" and "1 BOOT": genieacs-sim, and CPE that were provisioned.
 	PeriodicFirstContact bool

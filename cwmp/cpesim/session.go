@@ -43,7 +43,9 @@ func newSession(c *CPE) *session {
 	s.written = c.recordedInform(s.inform, "1", c.pending.Changed)
 	s.report = c.takeReport()
 	s.link = link{username: c.text("ManagementServer.Username"), password: c.text("ManagementServer.Password"),
-		tls: c.fleet.config.TLS, timeout: c.fleet.config.SessionTimeout, now: c.now, keepAlive: !c.profile.CloseAfterEachResponse, style: plainStyle}
+		profile: c.profile, tls: c.fleet.config.TLS, certificate: c.factory.Certificate,
+		timeout: c.fleet.config.SessionTimeout, now: c.now, keepAlive: !c.profile.CloseAfterEachResponse, style: plainStyle}
+	s.link.auth.challenge = c.challenge
 	if c.replay != nil {
 		s.link.style = c.replay.style
 	}
@@ -56,6 +58,7 @@ func newSession(c *CPE) *session {
 // run holds the session; nil is an orderly end.
 func (s *session) run(ctx context.Context) error {
 	defer s.link.close()
+	defer s.keepChallenge()
 	s.c.mu.Lock()
 	acs := s.c.text("ManagementServer.URL")
 	s.c.mu.Unlock()
@@ -83,6 +86,16 @@ func (s *session) run(ctx context.Context) error {
 		if out, err = s.answer(ctx, out, in); err != nil {
 			return err
 		}
+	}
+}
+
+// keepChallenge remembers the last digest challenge for the next session, with
+// CPE that answer it again unasked.
+func (s *session) keepChallenge() {
+	if s.c.profile.KeepNonce {
+		s.c.mu.Lock()
+		s.c.challenge = s.link.auth.challenge
+		s.c.mu.Unlock()
 	}
 }
 
