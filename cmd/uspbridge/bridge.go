@@ -153,7 +153,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 		return nil
 	}
 	b.console, err = console.New(console.Config{
-		Token: string(cfg.Console.Token), Fleet: b.fleet, Ready: b.ready, Gatherer: metrics, Log: b.log,
+		Token: string(cfg.Console.Token), Fleet: b.fleet, Credentials: keyring{b.keyring}, Ready: b.ready, Gatherer: metrics, Log: b.log,
 	})
 	return err
 }

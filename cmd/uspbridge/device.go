@@ -78,7 +78,7 @@ func (a *app) consoleClient(f *consoleFlags) (client *console.Client, done func(
 func (a *app) deviceCommand() *cobra.Command {
 	return a.group("device", "Show and care for the devices of the bridge",
 		a.deviceListCommand(), a.deviceShowCommand(), a.deviceRefreshCommand(), a.deviceForgetCommand(),
-		a.deviceCaptureCommand())
+		a.deviceCaptureCommand(), a.credentialsCommand())
 }
 
 func (a *app) deviceListCommand() *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/uspbridge/uspbridge/cwmp/credential"
 )
 
 // block is a fenced block of a Markdown file.
@@ -84,7 +87,7 @@ func TestDocumentedYAML(t *testing.T) {
 	seen := 0
 	for _, b := range blocks(t) {
 		kind, ok := strings.CutPrefix(b.info, "yaml")
-		if !ok {
+		if !ok && b.info != "csv credentials" {
 			continue
 		}
 		seen++
@@ -95,12 +98,14 @@ func TestDocumentedYAML(t *testing.T) {
 			_, _, err = loadConfig(configSource{File: at, Content: []byte(b.text)})
 		case "config files":
 			err = checkWithFiles(t, at, b.text)
+		case "credentials", "csv credentials":
+			err = checkCredentialsText(b.info, b.text)
 		case "mapping", "profile":
 			err = checkMappingText(b.text)
 		case "users":
 			err = checkUsersText(t, b.text)
 		default:
-			t.Errorf("%s: fence %q: want yaml config, yaml config files, yaml mapping, yaml profile or yaml users", at, b.info)
+			t.Errorf("%s: fence %q: want yaml config, yaml config files, yaml credentials, yaml mapping, yaml profile or yaml users", at, b.info)
 		}
 		if err != nil {
 			t.Errorf("%s: %v", at, err)
@@ -128,6 +133,20 @@ func checkWithFiles(t *testing.T, at, text string) error {
 	}
 	_, _, err = loadConfig(configSource{File: at, Content: []byte(text)})
 	return errors.Join(err, os.Chdir(back))
+}
+
+func checkCredentialsText(info, text string) error {
+	r, err := credential.NewReader("example."+strings.Fields(info)[0], strings.NewReader(text))
+	if err != nil {
+		return err
+	}
+	for n := 0; ; n++ {
+		if _, _, err := r.Next(); errors.Is(err, io.EOF) && n > 0 {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
 }
 
 func checkUsersText(t *testing.T, text string) error {

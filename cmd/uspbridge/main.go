@@ -15,7 +15,7 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	a := &app{
 		program: os.Args[0],
-		stdout:  os.Stdout, stderr: os.Stderr, environ: os.Environ(),
+		stdin:   os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(),
 		terminal: term.IsTerminal(int(os.Stderr.Fd())),
 	}
 	os.Exit(a.run(ctx, os.Args[1:]))

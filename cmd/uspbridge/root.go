@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 
@@ -21,7 +22,8 @@ const (
 
 // app is one run of the program: where it writes and what all commands share.
 type app struct {
-	program        string // as it was called, for commands to show
+	program        string   // as it was called, for commands to show
+	stdin          *os.File // for passwords
 	stdout, stderr io.Writer
 	environ        []string
 	terminal       bool // stderr is one: progress may be shown

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"maps"
@@ -60,6 +61,11 @@ func (a *app) simulateCommand() *cobra.Command {
 	f.StringVar(&cfg.StateDir, "state-dir", "", "directory that keeps the CPE's state over restarts")
 	f.DurationVar(&cfg.Duration, "duration", 0, "how long to run (0: until interrupted)")
 	f.IntVar(&cfg.MaxSessions, "max-sessions", 0, "sessions open at once (0: 256)")
+	var secure ClientTLS
+	f.StringVar(&secure.CA, "tls-ca", "", "PEM file of the CAs that the ACS's certificate is verified with (default: the system's)")
+	f.StringVar(&secure.Cert, "tls-cert", "", "PEM file of the client certificate that all CPE show to an ACS that asks for one")
+	f.StringVar(&secure.Key, "tls-key", "", "PEM file of its key")
+	insecure := f.Bool("tls-insecure", false, "take any certificate of the ACS, as careless CPE do")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if cfg.ACSURL == "" {
 			return usagef("name the ACS with --acs URL; a bridge on this machine is http://127.0.0.1:7547/")
@@ -73,6 +79,15 @@ func (a *app) simulateCommand() *cobra.Command {
 		if cfg.Count < 1 {
 			return usagef("--count %d: want at least 1", cfg.Count)
 		}
+		if (secure.Cert == "") != (secure.Key == "") {
+			return usagef("--tls-cert and --tls-key belong together")
+		}
+		var err error
+		if cfg.TLS, err = secure.config(); err != nil {
+			return err
+		}
+		cfg.TLS.InsecureSkipVerify = *insecure
+		cfg.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(cfg.Count)
 		return a.simulate(cmd.Context(), cfg)
 	}
 	return cmd

@@ -148,7 +148,7 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 
 func statusOf(err error) int {
 	switch {
-	case errors.Is(err, ErrUnknownDevice):
+	case errors.Is(err, ErrUnknownDevice), errors.Is(err, ErrNoCredential):
 		return http.StatusNotFound
 	case errors.Is(err, ErrInvalid):
 		return http.StatusBadRequest

@@ -115,7 +115,7 @@ const maxCaptureLine = 40 << 20
 // Capture calls line for each line of a capture, with its end, until the capture
 // is over or ctx ends.
 func (c *Client) Capture(ctx context.Context, q CaptureQuery, line func([]byte) error) error {
-	resp, err := c.do(ctx, http.MethodPost, "/api/captures?"+q.encode())
+	resp, err := c.do(ctx, http.MethodPost, "/api/captures?"+q.encode(), nil)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"syscall"
 )
@@ -25,17 +24,7 @@ type Client struct {
 
 // List returns one page of devices.
 func (c *Client) List(ctx context.Context, q ListQuery) (list DeviceList, err error) {
-	v := url.Values{}
-	if q.Filter != "" {
-		v.Set("filter", q.Filter)
-	}
-	if q.After != "" {
-		v.Set("after", q.After)
-	}
-	if q.Limit > 0 {
-		v.Set("limit", strconv.Itoa(q.Limit))
-	}
-	return list, c.call(ctx, http.MethodGet, "/api/devices?"+v.Encode(), &list)
+	return list, c.call(ctx, http.MethodGet, "/api/devices?"+q.encode(), &list)
 }
 
 // Show returns one device.
@@ -69,7 +58,12 @@ func devicePath(endpoint, rest string) string {
 
 // call does one request. v is what a good answer is read into, nil for none.
 func (c *Client) call(ctx context.Context, method, path string, v any) error {
-	resp, err := c.do(ctx, method, path)
+	return c.send(ctx, method, path, nil, v)
+}
+
+// send is call with a body.
+func (c *Client) send(ctx context.Context, method, path string, content io.Reader, v any) error {
+	resp, err := c.do(ctx, method, path, content)
 	if err != nil {
 		return err
 	}
@@ -91,8 +85,8 @@ func (c *Client) call(ctx context.Context, method, path string, v any) error {
 }
 
 // do sends one request.
-func (c *Client) do(ctx context.Context, method, path string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, nil)
+func (c *Client) do(ctx context.Context, method, path string, content io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, content)
 	if err != nil {
 		return nil, fmt.Errorf("console URL %q: %w", c.URL, err)
 	}

@@ -15,9 +15,12 @@ import (
 
 // Config is what a Server needs. Fleet, Ready and Gatherer are required.
 type Config struct {
-	Listen   string // host:port
-	Token    string // "": only clients on loopback are let in
-	Fleet    Fleet
+	Listen string // host:port
+	Token  string // "": only clients on loopback are let in
+	Fleet  Fleet
+
+	Credentials Credentials // of CPE; nil: the API has none
+
 	Ready    func() []Check
 	Gatherer prometheus.Gatherer
 	Log      *slog.Logger
@@ -87,6 +90,11 @@ func (s *Server) routes() http.Handler {
 	closed.HandleFunc("GET /api/devices/{endpoint}/coverage", s.apiCoverage)
 	closed.HandleFunc("GET /api/devices/{endpoint}/audit", s.apiAudit)
 	closed.HandleFunc("POST /api/captures", s.apiCapture)
+	if s.cfg.Credentials != nil {
+		closed.HandleFunc("GET /api/credentials", s.apiCredentials)
+		closed.HandleFunc("POST /api/credentials", s.apiApplyCredentials)
+		closed.HandleFunc("DELETE /api/credentials/{device}", s.apiRemoveCredential)
+	}
 	closed.HandleFunc("GET /{$}", s.listPage)
 	closed.HandleFunc("GET /devices/{endpoint}", s.devicePage)
 	closed.HandleFunc("GET /devices/{endpoint}/explain", s.explainPage)
