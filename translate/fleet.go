@@ -119,7 +119,7 @@ type Explained struct {
 }
 
 // Explain shows where a USP path, with instance numbers, lives on the CPE, how
-// it is converted, and the values on both sides.
+// it is converted, and the values on both sides, but for secrets.
 func (b *Bridge) Explain(ctx context.Context, id usp.EndpointID, path string) (Explained, error) {
 	dev, err := b.byEndpoint(ctx, id)
 	if err != nil {
@@ -143,7 +143,27 @@ func (b *Bridge) Explain(ctx context.Context, id usp.EndpointID, path string) (E
 	} else {
 		out.USPValue = v.Text
 	}
+	if ref.Node.Secured {
+		out.mask()
+	}
 	return out, nil
+}
+
+// masked stands for a secret value, as in audit records.
+const masked = "***"
+
+// mask hides the values: an explanation is for everybody who runs the bridge.
+func (e *Explained) mask() {
+	if e.USPValue != "" {
+		e.USPValue = masked
+	}
+	values := make([]string, len(e.CWMPValues))
+	for i, v := range e.CWMPValues {
+		if v != "" {
+			values[i] = masked
+		}
+	}
+	e.CWMPValues = values
 }
 
 // lookup finds a concrete path, such as Device.WiFi.SSID.1.SSID, in a schema.

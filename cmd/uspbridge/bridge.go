@@ -72,8 +72,9 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 	if err != nil {
 		return nil, fmt.Errorf("%w; choose another file with store.path or data_dir if it is not this bridge's", err)
 	}
-	b.store = st
-	if b.sealer, err = openSealer(ctx, cfg, st, log, renewKey); err == nil {
+	box, err := openSealer(ctx, cfg, st, log, renewKey)
+	if err == nil {
+		b.sealer, b.store = box, seal.Store(st, box, sealedKinds...)
 		err = b.wire(ctx, metrics)
 	}
 	if err != nil {
@@ -82,12 +83,18 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 	return b, nil
 }
 
+// sealedKinds are the records that may have a secret anywhere in them: values of
+// parameters, passwords for brokers, arguments of operations. In the others there is
+// none, or it is sealed by those who write them (devices, credentials); so what a
+// device is, its numbers and its subscriptions outlive a lost key.
+var sealedKinds = []store.Kind{store.Tree, store.Controller, store.Request, store.Notification, store.AgentState}
+
 // openSealer returns what the store's secrets are sealed with.
-func openSealer(ctx context.Context, cfg *Config, st store.Store, log *slog.Logger, renew bool) (store.Sealer, error) {
+func openSealer(ctx context.Context, cfg *Config, st store.Store, log *slog.Logger, renew bool) (*seal.Box, error) {
 	box, err := seal.Open(ctx, seal.Config{File: cfg.keyFile(), Store: st, Renew: renew, Log: log})
 	if errors.Is(err, seal.ErrKeyMissing) || errors.Is(err, seal.ErrWrongKey) {
 		return nil, fmt.Errorf("store.key_file: %w; bring the right key back from a backup or from another node; if it is lost, "+
-			"start once with --renew-key: credentials of CPE must then be given again", err)
+			"start once with --renew-key: what was encrypted with it is given up, credentials of CPE must be given again", err)
 	} else if err != nil {
 		return nil, fmt.Errorf("store.key_file: %w", err)
 	}

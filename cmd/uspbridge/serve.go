@@ -35,7 +35,7 @@ func (a *app) serveCommand() *cobra.Command {
 	}
 	file := cmd.Flags().String("config", a.env(envPrefix+"_CONFIG", ""), "configuration file (YAML)")
 	demo := cmd.Flags().Bool("demo", false, "add a TR-098 and a TR-181 simulated CPE")
-	renewKey := cmd.Flags().Bool("renew-key", false, "start although the key of the store's secrets is lost: they must be given again")
+	renewKey := cmd.Flags().Bool("renew-key", false, "start although the key of the store is lost: what was encrypted with it is given up")
 	if err := configFlags(cmd.Flags()); err != nil {
 		panic(err) // two keys of one name: a mistake in config.go that every test finds
 	}

@@ -217,7 +217,8 @@ func (l *link) connect(ctx context.Context) error {
 			config.ServerName = l.target.Hostname()
 		}
 		if l.certificate != nil {
-			config.Certificates = []tls.Certificate{*l.certificate}
+			// Shown whatever CAs the ACS names, as the TLS stacks of CPE do.
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return l.certificate, nil }
 		}
 		secure := tls.Client(conn, config)
 		handshake, cancel := context.WithTimeout(ctx, l.timeout)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -16,7 +17,7 @@ import (
 const KeySize = 32
 
 const (
-	layout   = 1 // version of the sealed form
+	layout   = 0xF1 // version of the sealed form; no text and no other encoding begins so
 	idSize   = 4
 	overhead = 1 + idSize + 12 + 16
 )
@@ -32,8 +33,8 @@ var (
 type Box struct{ keys []key }
 
 type key struct {
-	id   [idSize]byte
-	aead cipher.AEAD
+	id     [idSize]byte
+	master []byte
 }
 
 var _ store.Sealer = (*Box)(nil)
@@ -45,15 +46,10 @@ func New(keys ...[]byte) (*Box, error) {
 	}
 	b := new(Box)
 	for _, k := range keys {
-		block, err := aes.NewCipher(k)
-		if err != nil || len(k) != KeySize {
+		if len(k) != KeySize {
 			return nil, fmt.Errorf("seal: a key has %d bytes, want %d", len(k), KeySize)
 		}
-		aead, err := cipher.NewGCMWithRandomNonce(block)
-		if err != nil {
-			return nil, fmt.Errorf("seal: %w", err)
-		}
-		b.keys = append(b.keys, key{keyID(k), aead})
+		b.keys = append(b.keys, key{keyID(k), bytes.Clone(k)})
 	}
 	return b, nil
 }
@@ -86,7 +82,7 @@ func (b *Box) Seal(k store.Key, secret []byte) []byte {
 	out := make([]byte, 0, len(secret)+overhead)
 	out = append(out, layout)
 	out = append(out, b.keys[0].id[:]...)
-	return b.keys[0].aead.Seal(out, nil, secret, bound(k))
+	return b.keys[0].of(k).Seal(out, nil, secret, nil)
 }
 
 // Open implements store.Sealer.
@@ -96,12 +92,13 @@ func (b *Box) Open(k store.Key, sealed []byte) ([]byte, error) {
 	}
 	id, rest := sealed[1:1+idSize], sealed[1+idSize:]
 	known := false
-	for _, key := range b.keys {
+	for i := range b.keys {
+		key := &b.keys[i]
 		if !bytes.Equal(key.id[:], id) {
 			continue
 		}
 		known = true
-		if secret, err := key.aead.Open(nil, nil, rest, bound(k)); err == nil {
+		if secret, err := key.of(k).Open(nil, nil, rest, nil); err == nil {
 			return secret, nil
 		}
 	}
@@ -111,11 +108,23 @@ func (b *Box) Open(k store.Key, sealed []byte) ([]byte, error) {
 	return nil, ErrDamaged
 }
 
-// bound is what ties a secret to its record.
-func bound(k store.Key) []byte {
-	b := make([]byte, 0, len(k.Owner)+len(k.Name)+2)
-	b = append(b, byte(k.Kind))
-	b = append(b, k.Owner...)
-	b = append(b, 0) // owners have none: it separates them from names in the store, too
-	return append(b, k.Name...)
+// of returns the cipher of one record, whose key is an HMAC of the record's name:
+// a record's key seals that record only, and few times enough for random nonces
+// (NIST SP 800-38D 8.3: 2^32), however many records there are.
+func (k *key) of(r store.Key) cipher.AEAD {
+	m := hmac.New(sha256.New, k.master)
+	name := make([]byte, 0, len(r.Owner)+len(r.Name)+2)
+	name = append(name, byte(r.Kind))
+	name = append(name, r.Owner...)
+	name = append(name, 0) // owners have none: it separates them from names in the store, too
+	m.Write(append(name, r.Name...))
+	block, err := aes.NewCipher(m.Sum(nil))
+	if err != nil {
+		panic(err) // SHA-256 makes a key of 32 bytes
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err) // AES has the block size of GCM
+	}
+	return aead
 }

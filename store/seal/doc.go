@@ -8,10 +8,13 @@
 // brought in by writing it above the old. The record {Meta, "seal", "check"}
 // tells at the start whether the key is the one that this store was sealed with.
 //
-// A sealed secret is, byte by byte: the version of this layout (1); the first 4
+// Store seals whole records of chosen kinds on their way into another store, so
+// that whatever secret is in them, in a parameter tree, in a request's arguments,
+// is not readable there.
+//
+// What is sealed is, byte by byte: the version of this layout (0xF1); the first 4
 // bytes of SHA-256 over the key, to find it by; 12 bytes of nonce; AES-256-GCM's
-// ciphertext with its tag of 16 bytes. The record's kind, owner and name are
-// authenticated with it. Nonces are random, so one key should seal no more than
-// 2^32 secrets (NIST SP 800-38D 8.3): secrets are sealed when they change, not
-// when their record is written.
+// ciphertext with its tag of 16 bytes. Each record has an AES key of its own,
+// derived from the key and the record's kind, owner and name; so nothing opens in
+// another record's place.
 package seal

@@ -3,6 +3,8 @@ package testenv
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -58,6 +60,13 @@ func (b *Bridge) Restart() {
 	}
 }
 
+// Reconfigure changes configuration keys for the next start.
+func (b *Bridge) Reconfigure(keys map[string]any) {
+	all := maps.Clone(b.config.Keys)
+	maps.Copy(all, keys)
+	b.config.Keys = all
+}
+
 func (b *Bridge) run() {
 	b.t.Helper()
 	output, err := os.OpenFile(b.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -79,8 +88,6 @@ func (b *Bridge) run() {
 
 // ready waits until the bridge says that it can do its work.
 func (b *Bridge) ready() bool {
-	client := &http.Client{Timeout: Patience}
-	defer client.CloseIdleConnections()
 	answered := false
 	within(b.t, Patience, func() bool {
 		select {
@@ -88,12 +95,8 @@ func (b *Bridge) ready() bool {
 			return true
 		default:
 		}
-		resp, err := client.Get("http://" + b.at.console + "/readyz")
-		if err != nil {
-			return false
-		}
-		_ = resp.Body.Close() // only the status counts
-		answered = resp.StatusCode == http.StatusOK
+		status, _, err := b.Console("/readyz")
+		answered = err == nil && status == http.StatusOK
 		return answered
 	})
 	return answered
@@ -160,7 +163,41 @@ func (b *Bridge) end() {
 func (b *Bridge) CWMPAddress() string { return b.at.cwmp }
 
 // ACSURL returns where CPE inform to.
-func (b *Bridge) ACSURL() string { return "http://" + b.at.cwmp + "/" }
+func (b *Bridge) ACSURL() string {
+	if b.config.TLS != nil {
+		return "https://" + b.at.cwmp + "/"
+	}
+	return "http://" + b.at.cwmp + "/"
+}
+
+// ConsoleURL returns where the console answers.
+func (b *Bridge) ConsoleURL() string { return "http://" + b.at.console }
+
+// Console asks the console for a page or a part of its API.
+func (b *Bridge) Console(path string) (status int, body []byte, err error) {
+	client := &http.Client{Timeout: Patience}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequest(http.MethodGet, b.ConsoleURL()+path, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	if b.config.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+b.config.Token)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, body, err
+}
+
+// StoreFile returns the file of the embedded store.
+func (b *Bridge) StoreFile() string { return filepath.Join(b.dir, "data", "uspbridge.db") }
+
+// Log returns all that the bridge has logged, over its restarts.
+func (b *Bridge) Log() string { return b.log() }
 
 // WebSocketURL returns where controllers connect.
 func (b *Bridge) WebSocketURL() string { return "ws://" + b.at.websocket + "/usp" }

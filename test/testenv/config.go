@@ -22,9 +22,15 @@ const DefaultController = usp.EndpointID("proto::controller-1")
 type Config struct {
 	// Keys are configuration keys by their full name ("cwmp.deadline").
 	Keys map[string]any
+	// Token is the console's, where Keys set one.
+	Token string
+	// TLS is what the CPE connect with to a bridge that speaks TLS; nil for one that
+	// does not.
+	TLS *tls.Config
 	// Controllers are rows of the Controller table besides DefaultController.
 	Controllers []ControllerRow
-	// CPETLS is what simulated CPE trust; nil is the system's.
+	// CPETLS is what simulated CPE trust elsewhere, where the bridge speaks no TLS; nil
+	// is the system's.
 	CPETLS *tls.Config
 }
 

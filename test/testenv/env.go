@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,7 +36,7 @@ type CPE struct {
 func Start(t testing.TB, p *Program, c Config) *Env {
 	t.Helper()
 	e := &Env{Bridge: startBridge(t, p, c), t: t, added: new(atomic.Int64)}
-	fleet, err := cpesim.NewFleet(cpesim.FleetConfig{BootTime: 20 * time.Millisecond, TLS: c.CPETLS})
+	fleet, err := cpesim.NewFleet(cpesim.FleetConfig{BootTime: 20 * time.Millisecond, TLS: cmp.Or(c.TLS, c.CPETLS)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,18 +161,15 @@ type device struct {
 
 func (e *Env) device(id usp.EndpointID) (d device) {
 	e.t.Helper()
-	client := &http.Client{Timeout: Patience}
-	defer client.CloseIdleConnections()
-	resp, err := client.Get("http://" + e.at.console + "/api/devices/" + url.PathEscape(string(id)))
+	status, body, err := e.Console("/api/devices/" + url.PathEscape(string(id)))
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusNotFound {
+	if status == http.StatusNotFound {
 		return d
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&d); err != nil || resp.StatusCode != http.StatusOK {
-		e.t.Fatalf("console: %s: %v", resp.Status, err)
+	if err := json.Unmarshal(body, &d); err != nil || status != http.StatusOK {
+		e.t.Fatalf("console: %d %s: %v", status, body, err)
 	}
 	return d
 }

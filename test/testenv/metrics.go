@@ -2,7 +2,7 @@ package testenv
 
 import (
 	"bufio"
-	"net/http"
+	"bytes"
 	"strconv"
 	"strings"
 )
@@ -11,14 +11,11 @@ import (
 // writes them; one that is not there is 0.
 func (b *Bridge) Metric(series string) float64 {
 	b.t.Helper()
-	client := &http.Client{Timeout: Patience}
-	defer client.CloseIdleConnections()
-	resp, err := client.Get("http://" + b.at.console + "/metrics")
+	_, body, err := b.Console("/metrics")
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
+	lines := bufio.NewScanner(bytes.NewReader(body))
 	for lines.Scan() {
 		text, ok := strings.CutPrefix(lines.Text(), series+" ")
 		if !ok {
