@@ -122,7 +122,7 @@ func (m *manyLines) Read(b []byte) (int, error) {
 
 // TestReadMany: a file of many entries is never in memory as a whole.
 func TestReadMany(t *testing.T) {
-	const entries, heap = 200_000, 16 << 20
+	const entries, heap = 50_000, 16 << 20
 	for name, src := range map[string]*manyLines{
 		"a.csv":  {head: "serial_number,username,password\n", line: "S%d,cpe,s3cret\n", left: entries},
 		"a.yaml": {line: "- {serial_number: S%d, username: cpe, password: s3cret}\n", left: entries / 10},
