@@ -104,11 +104,6 @@ func serve(t *testing.T, h http.Handler, connections *atomic.Int32) string {
 	return s.URL
 }
 
-// Deviation: several CPE – challenge without qop or opaque, with an odd algorithm,
-// by 403 in place of 401, or with Basic; each is answered as it asks.
-//
-// Deviation: several CPE – close the connection right after the challenge; the
-// answer goes over a new one.
 func TestDo(t *testing.T) {
 	const digestMD5 = `Digest realm="CPE", nonce="abc"`
 	tests := []struct {

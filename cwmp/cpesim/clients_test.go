@@ -114,8 +114,8 @@ func TestSTUN(t *testing.T) {
 	}
 }
 
-// Deviation: STUN clients of the time before TR-111 – know no MESSAGE-INTEGRITY;
-// such a CPE still finds its address and tells it to the ACS.
+// A STUN client that knows no MESSAGE-INTEGRITY still finds its address and tells
+// it to the ACS.
 func TestSTUNWithoutIntegrity(t *testing.T) {
 	b := newBench(t, Config{PeriodicInform: 1000 * time.Hour, Profile: &Profile{NoSTUNIntegrity: true}})
 	s, server := startSTUN(t)
@@ -126,8 +126,8 @@ func TestSTUNWithoutIntegrity(t *testing.T) {
 	}
 }
 
-// Deviation: several CPE – report a connection request that came during a session
-// as "2 PERIODIC" in the next one.
+// A connection request that came during a session is reported in the next one, as
+// "2 PERIODIC" if the profile has it so.
 func TestPeriodicAfterSession(t *testing.T) {
 	b := newBench(t, Config{PeriodicInform: 1000 * time.Hour, Profile: &Profile{PeriodicAfterSession: true}})
 	b.cpe.mu.Lock()
