@@ -9,6 +9,7 @@
 // In the flow: agent → Model (read.go, write.go, rows.go, delete.go,
 // operate.go) → tree, or
 // acs queue → CPE → tree; and CPE Inform → inform.go → tree and events → agent.
+// A CPE that is wanted is woken by whichever way it has (ways.go, wake.go).
 //
 // What a device is stays in the store (Record, tree, numbers); a device is in
 // memory only while something happens to it and for a short time after.

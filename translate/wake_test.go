@@ -564,6 +564,25 @@ func TestSTUNPassword(t *testing.T) {
 	}
 }
 
+// A secret that cannot be opened any more, because its key was lost, is made anew;
+// CPE then lack what they are to be given, and get it.
+func TestSecretLost(t *testing.T) {
+	settings := func(c *Config, _ map[cwmp.Path]string) {
+		c.ConnectionRequest.Settings = WakeSettings{STUNAddress: "stun.example:3478", STUNMinKeepAlive: time.Second, STUNMaxKeepAlive: time.Minute}
+	}
+	z := newSleeper(t, settings)
+	before := z.params[ms+"STUNPassword"]
+	z.sealer = seal.Random()
+	z.start(settings)
+	z.inform(cwmp.EventPeriodic)
+	if err := z.Serve(t.Context(), z.session(cwmp.EventPeriodic)); err != nil {
+		t.Fatal(err)
+	}
+	if got := z.params[ms+"STUNPassword"]; got == before || got != z.STUNPassword(sleeperID.Key()) {
+		t.Errorf("the CPE has the password %q, had %q, and is to have %q", got, before, z.STUNPassword(sleeperID.Key()))
+	}
+}
+
 // TestBound: a proven binding survives a restart; one of a device that is not
 // known makes none.
 func TestBound(t *testing.T) {

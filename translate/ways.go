@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -77,7 +76,11 @@ func (s *snapshot) behindNAT() string {
 	if err != nil {
 		return ""
 	}
-	return fmt.Sprintf("behind NAT: its address %s is private, and it informs from %s", u.Hostname(), s.rec.Remote)
+	text := "behind NAT: its address " + u.Hostname() + " is private"
+	if s.rec.Remote != "" {
+		text += ", and it informs from " + s.rec.Remote
+	}
+	return text
 }
 
 // udpTargets returns where UDP Connection Requests to the CPE may get in, or why

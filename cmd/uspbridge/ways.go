@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -102,7 +103,7 @@ func wakeSettings(c CWMPConfig) translate.WakeSettings {
 		NotifyAddress: c.Notification.Address,
 	}
 	if x.Server != "" {
-		s.XMPPJID = x.Username + "@" + x.Domain + "/" + x.Resource
+		s.XMPPJID = strings.TrimSuffix(x.Username+"@"+x.Domain+"/"+x.Resource, "/")
 		s.XMPPDevice = translate.XMPPAccount{Username: x.Device.Username, Password: string(x.Device.Password), Domain: x.Domain, Server: x.Device.Server}
 	}
 	return s

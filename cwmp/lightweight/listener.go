@@ -36,6 +36,8 @@ type Config struct {
 const (
 	workers     = 4  // goroutines that read and take notifications
 	workerQueue = 64 // datagrams that wait for one; further ones are dropped, as the network drops them
+
+	maxReceiveErrors = 100 // in succession; then the socket is broken
 )
 
 // Listener takes in lightweight notifications.
@@ -107,14 +109,16 @@ func (l *Listener) Serve(ctx context.Context, conn *net.UDPConn) error {
 // read spreads datagrams over the workers, those of one source to the same.
 func (l *Listener) read(conn *net.UDPConn) error {
 	in := make([]byte, MaxDatagram)
-	for {
+	for failures := 0; ; {
 		n, from, err := conn.ReadFromUDPAddrPort(in)
-		if errors.Is(err, net.ErrClosed) {
-			return err
-		} else if err != nil {
+		if err != nil {
+			if failures++; errors.Is(err, net.ErrClosed) || failures > maxReceiveErrors {
+				return err
+			}
 			l.cfg.Log.Debug("lightweight notifications: receive", "error", err)
 			continue
 		}
+		failures = 0
 		if !l.limiter.Allows(from.Addr(), l.cfg.Now()) {
 			l.received.WithLabelValues("limited").Inc()
 			continue

@@ -41,6 +41,8 @@ const (
 	learners   = 4    // goroutines that call Learn
 	learnQueue = 1024 // bindings that wait for one
 	sweepEvery = time.Second
+
+	maxReceiveErrors = 100 // in succession; then the socket is broken
 )
 
 // Server is the STUN server.
@@ -121,15 +123,17 @@ func (s *Server) Serve(ctx context.Context, conn *net.UDPConn) error {
 func (s *Server) read(conn *net.UDPConn) error {
 	in, out := make([]byte, MaxDatagram+1), make([]byte, 0, MaxDatagram)
 	var m Message
-	for {
+	for failures := 0; ; {
 		n, from, err := conn.ReadFromUDPAddrPort(in)
-		if errors.Is(err, net.ErrClosed) {
-			return err
-		} else if err != nil {
-			// An ICMP error for something sent before, or a shortage of memory.
+		if err != nil {
+			// It may be an ICMP error for something sent before, or a shortage of memory.
+			if failures++; errors.Is(err, net.ErrClosed) || failures > maxReceiveErrors {
+				return err
+			}
 			s.cfg.Log.Debug("STUN: receive", "error", err)
 			continue
 		}
+		failures = 0
 		from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 		answer, to, outcome := s.answer(out[:0], in[:n], &m, from)
 		s.metrics.requests.WithLabelValues(outcome).Inc()

@@ -26,16 +26,13 @@ type Config struct {
 	MaxConcurrent int           // requests under way at once; others wait. 256
 	LoginTimeout  time.Duration // to connect and log in; 20 s
 	Backoff       time.Duration // before the first attempt to connect again, doubled for each more up to a minute; 500 ms
-	PingInterval  time.Duration // how often the server is asked whether it is there; 1 min
+	PingInterval  time.Duration // how often the server is asked whether it is there, with a third of it to answer; 1 min
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
 
-const (
-	maxBackoff  = time.Minute
-	pingTimeout = 20 * time.Second
-)
+const maxBackoff = time.Minute
 
 // Client sends connection requests over one connection to an XMPP server.
 type Client struct {
@@ -150,7 +147,7 @@ func (c *Client) watch(ctx context.Context, s *xmpp.Session, ended <-chan error)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-			asking, cancel := context.WithTimeout(ctx, pingTimeout)
+			asking, cancel := context.WithTimeout(ctx, c.cfg.PingInterval/3)
 			err := ping.Send(asking, s, s.RemoteAddr())
 			cancel()
 			if refused := (stanza.Error{}); err != nil && !errors.As(err, &refused) {

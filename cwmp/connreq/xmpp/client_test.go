@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,8 @@ type server struct {
 	tls      *tls.Config
 	password string
 	answer   func(iq string) string // to an IQ with a connection request; "" for none
+	deaf     atomic.Bool            // answers no pings
+	logins   atomic.Int32
 
 	mu       sync.Mutex
 	listener net.Listener
@@ -148,11 +151,13 @@ func (s *server) talk(conn net.Conn) {
 			}
 			switch {
 			case strings.Contains(iq.Inner, "xmpp-bind"):
+				s.logins.Add(1)
 				resource := "chosen-by-the-server"
 				if _, rest, ok := strings.Cut(iq.Inner, "<resource>"); ok {
 					resource, _, _ = strings.Cut(rest, "</resource>")
 				}
 				say(`<iq type='result' id='%s'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>acs@%s/%s</jid></bind></iq>`, iq.ID, domain, resource)
+			case strings.Contains(iq.Inner, "urn:xmpp:ping") && s.deaf.Load():
 			case strings.Contains(iq.Inner, "urn:xmpp:ping"):
 				say(`<iq type='result' id='%s' from='%s'/>`, iq.ID, domain)
 			default:
@@ -339,6 +344,14 @@ func TestReconnect(t *testing.T) {
 	if err := c.Do(t.Context(), xmpp.Request{JID: cpe, Timeout: patience}); err != nil {
 		t.Errorf("after the restart: %v", err)
 	}
+}
+
+// TestPing: a server that has gone without a word is left for a new connection.
+func TestPing(t *testing.T) {
+	s, account := serve(t, nil)
+	client(t, xmpp.Config{Account: account, Backoff: 10 * time.Millisecond, PingInterval: 150 * time.Millisecond})
+	s.deaf.Store(true)
+	until(t, "a second login", func() bool { return s.logins.Load() > 1 })
 }
 
 // TestResource: the resource is the one that is asked for; without one the server
