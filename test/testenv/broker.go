@@ -77,6 +77,10 @@ func installed(t testing.TB, names ...string) string {
 	return ""
 }
 
+// brokerPatience bounds the start of a broker: RabbitMQ takes seconds of two
+// processors, which it may have to share.
+const brokerPatience = 3 * Patience
+
 // startBroker runs a program until the test ends, or stop is called, and waits
 // until it listens.
 func startBroker(t testing.TB, cmd *exec.Cmd, dir, address string) (stop func()) {
@@ -102,7 +106,7 @@ func startBroker(t testing.TB, cmd *exec.Cmd, dir, address string) (stop func())
 		<-ended
 	})
 	t.Cleanup(stop)
-	listening := within(t, Patience, func() bool {
+	listening := within(t, brokerPatience, func() bool {
 		select {
 		case <-ended:
 			return true
