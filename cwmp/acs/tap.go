@@ -116,7 +116,9 @@ func (t *tapped) end() {
 	}
 	answer := capture.Exchange{From: capture.ACS, Time: time.Now(), Status: t.status, Header: t.Header().Clone(), Body: t.answer}
 	if t.to != nil {
-		t.to.Record(answer)
+		if t.status != 0 { // the CPE has not gone before it was answered
+			t.to.Record(answer)
+		}
 		t.to.release("")
 		return
 	}

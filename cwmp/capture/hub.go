@@ -177,7 +177,7 @@ func (c *Capture) begin(s Session) *sessionRecorder {
 func (c *Capture) Note(text string) { c.put(happening{note: text}) }
 
 // put adds to the queue. A message that does not fit is left out, and noted when
-// there is room again; what has no body always fits.
+// there is room again; ends and notes always fit.
 func (c *Capture) put(h happening) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// maxLearned bounds the secrets that a masker remembers.
+// maxLearned bounds the secrets that a masker remembers: the last ones, since a
+// fault follows what it refuses.
 const maxLearned = 256
 
 // shortestLearned is the length from which on a secret is looked for in other
@@ -43,9 +44,13 @@ func (m *masker) mask(body []byte, from Side) (out []byte, rpc, note string) {
 // learn remembers a secret, as it is written and as it is meant.
 func (m *masker) learn(text string) {
 	for _, t := range []string{text, html.UnescapeString(text)} {
-		if len(t) >= shortestLearned && t != Mask && len(m.learned) < maxLearned && !slices.Contains(m.learned, t) {
-			m.learned = append(m.learned, t)
+		if len(t) < shortestLearned || t == Mask || slices.Contains(m.learned, t) {
+			continue
 		}
+		if len(m.learned) >= maxLearned {
+			m.learned = slices.Delete(m.learned, 0, 1)
+		}
+		m.learned = append(m.learned, t)
 	}
 }
 
@@ -148,10 +153,14 @@ func maskQuotes(text []byte) []byte {
 	return quoted.ReplaceAll(text, []byte("${1}"+Mask+"${2}"))
 }
 
+// besideName are the elements beside a Name that hold nothing of its value.
+var besideName = []string{"name", "parametername", "writable", "notification", "notificationchange", "accesslistchange", "faultcode", "index"}
+
 // namedSecrets tells the elements whose sibling Name says that they are secret:
-// the Values of ParameterValueStruct and ArgStruct, in whatever order, and the
-// FaultString of a SetParameterValuesFault, which may quote the value. Where there
-// is no Name, or one that has to be decoded first, there may be a secret.
+// the Values of ParameterValueStruct and ArgStruct, in whatever order and under
+// whatever name, and the FaultString of a SetParameterValuesFault, which may quote
+// the value. A Value without a Name beside it, or with one that has to be decoded
+// first, may be a secret.
 func (d *document) namedSecrets() map[int]bool {
 	type named struct {
 		names  int
@@ -168,15 +177,13 @@ func (d *document) namedSecrets() map[int]bool {
 		return n
 	}
 	for i := range d.elements {
-		e := &d.elements[i]
-		switch strings.ToLower(e.local) {
-		case "name", "parametername":
-			n := of(i)
+		e, n := &d.elements[i], of(i)
+		switch local := strings.ToLower(e.local); {
+		case local == "name", local == "parametername":
 			name, plain := d.content(e)
 			n.names++
 			n.secret = n.secret || !plain || name == "" || e.cut || secretName(name)
-		case "value", "faultstring":
-			n := of(i)
+		case !slices.Contains(besideName, local):
 			n.held = append(n.held, i)
 		}
 	}

@@ -107,17 +107,21 @@ func tellsSecret(text []byte) bool {
 
 // The parts of a URL that let somebody in.
 var (
-	userinfo  = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/?#@\s]*@`)
-	queryPart = regexp.MustCompile(`([?&;](?:amp;)?)([^=&;?#\s]+)=([^&;#\s]*)`)
+	userinfo    = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)\S*@`) // up to the last @: passwords have "@" and "/" in them
+	sipPassword = regexp.MustCompile(`(?i)(\bsips?:[^\s:@]+:)\S*@`)
+	queryPart   = regexp.MustCompile(`([?&](?:amp;)?)([^=&?#\s]+)=([^&#\s]*)`)
 )
 
 // maskURLs masks the user names and passwords of the URLs in a text, and of their
 // queries the values whose names say secret, or all.
 func maskURLs(text string, allQueries bool) string {
-	if !strings.Contains(text, "://") {
+	if strings.Contains(text, "@") {
+		text = sipPassword.ReplaceAllString(text, "${1}"+Mask+"@")
+		text = userinfo.ReplaceAllString(text, "${1}"+Mask+"@")
+	}
+	if !strings.Contains(text, "://") || !strings.Contains(text, "?") {
 		return text
 	}
-	text = userinfo.ReplaceAllString(text, "${1}"+Mask+"@")
 	return queryPart.ReplaceAllStringFunc(text, func(part string) string {
 		m := queryPart.FindStringSubmatch(part)
 		if m[3] == "" || !allQueries && !secretQuery(m[2]) {

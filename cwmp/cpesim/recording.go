@@ -29,8 +29,7 @@ type Recording struct {
 // answer is what the CPE answered to a request.
 type answer struct {
 	body    []byte
-	id      string       // its cwmp:ID
-	echoes  bool         // that was the request's, as it should be
+	echoes  bool         // its cwmp:ID is the request's, as it should be
 	message cwmp.Message // as read
 }
 
@@ -99,7 +98,7 @@ func ReadRecordings(in io.Reader, name string) ([]*Recording, error) {
 	for _, rec := range order {
 		recording, err := rec.finish()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", name, rec.identity.Key(), err)
+			return nil, fmt.Errorf("%s: %s: %w", name, rec.Identity.Key(), err)
 		}
 		recordings = append(recordings, recording)
 	}
@@ -112,14 +111,13 @@ func ReadRecordings(in io.Reader, name string) ([]*Recording, error) {
 // recorder makes the Recording of one device.
 type recorder struct {
 	*Recording
-	identity cwmp.DeviceID
-	seen     seenTree
-	habits   habits
-	style    styleSeen
+	seen   seenTree
+	habits habits
+	http   styleSeen
 }
 
 func newRecorder(id cwmp.DeviceID) *recorder {
-	return &recorder{Recording: &Recording{Identity: id, answers: map[string][]answer{}}, identity: id, seen: newSeenTree()}
+	return &recorder{Recording: &Recording{Identity: id, answers: map[string][]answer{}}, seen: newSeenTree()}
 }
 
 // recordedSession is one session being read.
@@ -133,7 +131,7 @@ type recordedSession struct {
 // replay and passed over; so is a body that was masked as a whole.
 func (s *recordedSession) message(m *capture.Message) error {
 	if m.From == capture.CPE {
-		s.style.see(m, s.messages == 0)
+		s.http.see(m, s.messages == 0)
 		s.messages++
 	}
 	body := m.Bytes()
@@ -168,7 +166,7 @@ func (s *recordedSession) message(m *capture.Message) error {
 		return nil
 	}
 	key := requestKey(asked.Body)
-	s.answers[key] = append(s.answers[key], answer{body, env.ID, env.ID == asked.ID, env.Body})
+	s.answers[key] = append(s.answers[key], answer{body, env.ID == asked.ID, env.Body})
 	s.habits.see(asked.Body, env.Body)
 	return s.seen.answer(asked.Body, env.Body)
 }
@@ -180,15 +178,15 @@ func isResponse(m cwmp.Message) bool {
 
 // finish builds what a CPE needs.
 func (r *recorder) finish() (*Recording, error) {
-	model, err := r.seen.model(r.identity)
+	model, err := r.seen.model(r.Identity)
 	if err != nil {
 		return nil, err
 	}
 	out := r.Recording
-	out.model, out.style = model, r.style.style()
+	out.model, out.style = model, r.http.style()
 	out.profile = r.habits.profile(&r.seen)
 	out.profile.OnlyCWMP1_0 = out.Version == cwmp.Version1_0
-	out.profile.NoCookie, out.profile.CloseAfterEachResponse = r.style.noCookie(), r.style.closes()
+	out.profile.NoCookie, out.profile.CloseAfterEachResponse = r.http.noCookie(), r.http.closes()
 	return out, nil
 }
 

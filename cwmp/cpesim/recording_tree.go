@@ -149,6 +149,7 @@ func (t *seenTree) model(id cwmp.DeviceID) (*Model, error) {
 			root = r
 		}
 	}
+	open := t.writable()
 	l := csvLoader{nodes: map[cwmp.Path]node{}, rows: map[cwmp.Path]map[cwmp.Path]node{}, identity: id, listed: t.listed}
 	for _, name := range t.order {
 		n := t.nodes[name].node
@@ -156,7 +157,7 @@ func (t *seenTree) model(id cwmp.DeviceID) (*Model, error) {
 			continue
 		}
 		if row, relative := t.addedRow(name); row != "" {
-			n.name = parent(row) + "{i}." + relative
+			n.name, n.writable = parent(row)+"{i}."+relative, n.writable || open[generic(name)]
 			if _, taken := l.rows[generic(parent(row)+"{i}.")][relative]; taken {
 				continue
 			}
@@ -171,6 +172,18 @@ func (t *seenTree) model(id cwmp.DeviceID) (*Model, error) {
 	}
 	m.attributes = t.attributes
 	return m, nil
+}
+
+// writable returns the paths, without instance numbers, that are writable in any
+// row: a row that was added is often read and not listed.
+func (t *seenTree) writable() map[cwmp.Path]bool {
+	open := map[cwmp.Path]bool{}
+	for name, n := range t.nodes {
+		if n.writable {
+			open[generic(name)] = true
+		}
+	}
+	return open
 }
 
 // addedRow splits a path after a row that the ACS added, if it is in one.

@@ -138,7 +138,7 @@ func (c *CPE) replayed(a *answer, id string) []byte {
 		case t.Element == "ID" && t.In == "Header":
 			return escape(id), a.echoes
 		case values && t.Parameter != "":
-			return c.present(cwmp.Path(t.Parameter))
+			return c.present(t)
 		}
 		return "", false
 	})
@@ -148,17 +148,16 @@ func (c *CPE) replayed(a *answer, id string) []byte {
 	return body
 }
 
-// present is what a recorded value has to be now, ok false for what it was. c.mu
-// is held.
-func (c *CPE) present(name cwmp.Path) (text string, ok bool) {
-	n := c.tree.find(name)
-	if n == nil || n.object {
-		return "", false
+// present is what a recorded value has to be now, ok false for what it was. A
+// secret that was masked reads empty. c.mu is held.
+func (c *CPE) present(then capture.Text) (text string, ok bool) {
+	name := cwmp.Path(then.Parameter)
+	if n := c.tree.find(name); n != nil && !n.object {
+		if _, changed := c.tree.values[name]; changed || c.differs(n.role) {
+			return escape(c.wire(name, n).Text), true
+		}
 	}
-	if _, changed := c.tree.values[c.tree.ownName(name)]; !changed && !c.differs(n.role) {
-		return "", false
-	}
-	return escape(c.wire(name, n).Text), true
+	return "", then.Text == capture.Mask
 }
 
 // differs tells the parameters that are this CPE's and not the recorded one's.
@@ -221,13 +220,13 @@ func (c *CPE) informText(t capture.Text, m, then *cwmp.Inform, id string) (strin
 	case t.Element == "RetryCount" && t.In == "Inform":
 		return strconv.Itoa(m.RetryCount), m.RetryCount > 0
 	case t.Parameter != "":
-		return c.present(cwmp.Path(t.Parameter))
+		return c.present(t)
 	}
 	return "", false
 }
 
-// sameEvents reports whether two lists have the same events, whatever their order;
-// of an event with a CommandKey, one that an ACS made up, no other stands for it.
+// sameEvents reports whether two lists have the same events with the same
+// CommandKeys, whatever their order.
 func sameEvents(a, b []cwmp.Event) bool {
 	if len(a) != len(b) {
 		return false

@@ -65,7 +65,7 @@ func own(t testing.TB, body string) string {
 	t.Helper()
 	out, err := capture.Rewrite([]byte(body), func(t capture.Text) (string, bool) {
 		switch {
-		case t.In == "Header" && t.Element == "ID":
+		case t.In == "Header" && t.Element == "ID", t.Text == capture.Mask:
 			return "", true
 		case strings.HasSuffix(t.Parameter, "ManagementServer.URL"), strings.HasSuffix(t.Parameter, "ManagementServer.Username"),
 			strings.HasSuffix(t.Parameter, "ManagementServer.Password"), strings.HasSuffix(t.Parameter, "ManagementServer.ConnectionRequestURL"):
@@ -323,4 +323,33 @@ func FuzzReadRecordings(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestStyles: what a captured CPE does with HTTP that most do not is done again.
+func TestStyles(t *testing.T) {
+	const head = `{"capture":1}` + "\n" + `{"session":1,"at":"2026-03-01T12:00:00Z","device":{"manufacturer":"","oui":"00AA01","product_class":"","serial_number":"1"}}` + "\n"
+	const inform = `"from":"cpe","body":"<E:Envelope xmlns:E='http://schemas.xmlsoap.org/soap/envelope/'><E:Body><Inform><DeviceId><OUI>00AA01</OUI>` +
+		`<SerialNumber>1</SerialNumber></DeviceId><ParameterList><P><Name>Device.DeviceInfo.SoftwareVersion</Name><Value>1</Value></P></ParameterList></Inform></E:Body></E:Envelope>"}`
+	for name, message := range map[string]string{
+		"HTTP/1.0":     `{"session":1,"ms":0,"protocol":"HTTP/1.0","headers":["Content-Type: text/html"],`,
+		"100-continue": `{"session":1,"ms":0,"headers":["Expect: 100-continue","Transfer-Encoding: chunked"],`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			recordings, err := ReadRecordings(strings.NewReader(head+message+inform), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := newBench(t, Config{Replay: recordings[0]}).acs.posts[0]
+			switch name {
+			case "HTTP/1.0":
+				if p.protocol != "HTTP/1.0" || p.header.Get("Content-Type") != "text/html" || p.chunked {
+					t.Errorf("sent is %+v", p)
+				}
+			case "100-continue":
+				if _, typed := p.header["Content-Type"]; typed || p.header.Get("Expect") != "100-continue" || !p.chunked {
+					t.Errorf("sent is %+v", p)
+				}
+			}
+		})
+	}
 }

@@ -16,11 +16,9 @@ type httpStyle struct {
 	oldCookie                          bool // $Version="0"; in front, as RFC 2109 has it
 }
 
-func text(s string) *string { return &s }
-
 // plainStyle is TR-069's: the SOAPAction header is empty for each message of a CPE
 // (3.4.1).
-var plainStyle = &httpStyle{contentType: text(`text/xml; charset="utf-8"`), soapAction: text(""), userAgent: text("uspbridge-cpesim")}
+var plainStyle = &httpStyle{contentType: new(`text/xml; charset="utf-8"`), soapAction: new(""), userAgent: new("uspbridge-cpesim")}
 
 // protocol is the end of the request line.
 func (s *httpStyle) protocol() string {

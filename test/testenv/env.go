@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -91,9 +92,9 @@ func (e *Env) Boot(c cpesim.Config) *CPE {
 }
 
 // endpointOf returns the endpoint id that the default template gives a device
-// whose identity has no character that would have to be escaped.
+// whose identity has no character that would have to be escaped, but blanks.
 func endpointOf(id cwmp.DeviceID) usp.EndpointID {
-	return usp.EndpointID("ops::" + id.OUI + "-" + id.ProductClass + "-" + id.SerialNumber)
+	return usp.EndpointID("ops::" + strings.ReplaceAll(id.OUI+"-"+id.ProductClass+"-"+id.SerialNumber, " ", "%20"))
 }
 
 // AwaitDiscovery waits until the bridge knows the CPE's tree and the session has
