@@ -109,10 +109,10 @@ func TestThrottleWakesInOrder(t *testing.T) {
 			most = max(most, atOnce)
 			mu.Unlock()
 			<-time.After(time.Minute)
-			release, err := th.acquire(t.Context(), key)
 			mu.Lock()
-			atOnce-- // before its turn ends, which begins the next one's
+			atOnce-- // it comes: another can be woken
 			mu.Unlock()
+			release, err := th.acquire(t.Context(), key)
 			if err != nil {
 				t.Errorf("%s was woken and had to wait: %v", key, err)
 				return
