@@ -143,7 +143,8 @@ func (t *throttle) release() {
 func (t *throttle) list(key cwmp.DeviceKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, has := t.listed[key]; has || len(t.absent) >= maxListed {
+	_, has := t.listed[key]
+	if _, woken := t.expected[key]; has || woken || len(t.absent) >= maxListed {
 		return
 	}
 	if t.since.IsZero() {
