@@ -81,9 +81,10 @@ func (a *scriptedACS) serve(w http.ResponseWriter, r *http.Request) {
 	case *cwmp.Inform:
 		a.inform(w, in, m)
 		return
-	case *cwmp.TransferComplete:
+	case *cwmp.TransferComplete, *cwmp.AutonomousTransferComplete, *cwmp.DUStateChangeComplete, *cwmp.AutonomousDUStateChangeComplete,
+		*cwmp.RequestDownload, *cwmp.Kicked:
 		a.requests = append(a.requests, m)
-		a.send(w, &soap.Envelope{ID: in.ID, HasID: true, Version: in.Version, Body: &cwmp.TransferCompleteResponse{}})
+		a.send(w, &soap.Envelope{ID: in.ID, HasID: true, Version: in.Version, Body: responseTo(m)})
 		return
 	case nil:
 	default:
@@ -96,6 +97,22 @@ func (a *scriptedACS) serve(w http.ResponseWriter, r *http.Request) {
 	next := a.queue[0]
 	a.queue = a.queue[1:]
 	a.send(w, &soap.Envelope{ID: "acs-" + strconv.Itoa(len(a.queue)), HasID: true, Version: cwmp.Version1_2, Body: next})
+}
+
+func responseTo(m cwmp.Message) cwmp.Message {
+	switch m.(type) {
+	case *cwmp.TransferComplete:
+		return &cwmp.TransferCompleteResponse{}
+	case *cwmp.AutonomousTransferComplete:
+		return &cwmp.AutonomousTransferCompleteResponse{}
+	case *cwmp.DUStateChangeComplete:
+		return &cwmp.DUStateChangeCompleteResponse{}
+	case *cwmp.AutonomousDUStateChangeComplete:
+		return &cwmp.AutonomousDUStateChangeCompleteResponse{}
+	case *cwmp.RequestDownload:
+		return &cwmp.RequestDownloadResponse{}
+	}
+	return &cwmp.KickedResponse{NextURL: "/next"}
 }
 
 func (a *scriptedACS) inform(w http.ResponseWriter, in soap.Envelope, m *cwmp.Inform) {

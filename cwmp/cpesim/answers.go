@@ -78,7 +78,7 @@ type Answers struct {
 // session. c.mu is held.
 func (c *CPE) dies(request cwmp.Message, n int) bool {
 	a := &c.profile.Answers
-	if request.RPC() == c.profile.DieAt || a.DieAfterRPCs > 0 && n > a.DieAfterRPCs {
+	if request.RPC() == c.profile.DieAt && (!c.profile.DieOnce || c.first(request.RPC())) || a.DieAfterRPCs > 0 && n > a.DieAfterRPCs {
 		return true
 	}
 	switch m := request.(type) {

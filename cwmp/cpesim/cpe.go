@@ -48,6 +48,8 @@ type CPE struct {
 	recalled   map[string]int // how often each recorded answer was asked for
 	abort      func()         // breaks the open session
 	clients    clients
+	lost       map[string]bool // RPCs that Profile has had lost
+	nextURL    string          // of the last KickedResponse
 
 	challenge *digest.Challenge // of the session before, with Profile.KeepNonce
 }
@@ -76,6 +78,9 @@ type pending struct {
 	Transfers    []transfer              `json:"transfers,omitempty"`
 	Completed    []cwmp.TransferComplete `json:"completed,omitempty"`
 	CompletedBy  []cwmp.EventCode        `json:"completedBy,omitempty"` // "M …" event of each Completed
+	Reports      []ownReport             `json:"reports,omitempty"`     // other RPCs to the ACS
+	Changes      []duChange              `json:"changes,omitempty"`
+	BootDue      bool                    `json:"bootDue,omitempty"`     // a firmware waits to be booted until it has been told of
 	Diagnostics  []cwmp.Path             `json:"diagnostics,omitempty"` // DiagnosticsState parameters that were requested
 }
 

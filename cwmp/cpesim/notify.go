@@ -63,10 +63,16 @@ func (c *CPE) events() []cwmp.Event {
 		events = append(events, cwmp.Event{Code: cwmp.EventValueChange})
 	}
 	for i, done := range c.pending.Completed {
+		if c.profile.NoTransferEvents {
+			break
+		}
 		if i == 0 {
 			events = append(events, cwmp.Event{Code: cwmp.EventTransferComplete})
 		}
 		events = append(events, cwmp.Event{Code: c.pending.CompletedBy[i], CommandKey: done.CommandKey})
+	}
+	for _, r := range c.pending.Reports {
+		events = append(events, r.events()...)
 	}
 	return dedupe(events)
 }

@@ -64,6 +64,35 @@ type Profile struct {
 	// NoConnectionRequest closes the connection of each connection request: a
 	// CPE behind NAT.
 	NoConnectionRequest bool
+	// DieOnce makes DieAt and DieAfter happen the first time only: a line that
+	// breaks.
+	DieOnce bool
+	// LoseResponses loses the ACS's response to the first report of each kind, so
+	// that the CPE tells it again in another session.
+	LoseResponses bool
+	// FaultsAsStatus answers a refused AddObject with a success of instance 0
+	// and the fault's code as Status.
+	FaultsAsStatus bool
+	// NoTransferQueue answers 9000 to GetQueuedTransfers, GetAllQueuedTransfers
+	// and CancelTransfer: CPE of CWMP 1.0, and many later ones.
+	NoTransferQueue bool
+	// InstantTransfers carries a Download or Upload out before it is answered, with
+	// Status 0; no TransferComplete follows (TR-069 A.3.2.8 allows it).
+	InstantTransfers bool
+	// NoTransferComplete never tells of the end of a transfer.
+	NoTransferComplete bool
+	// NoTransferEvents leaves "7 TRANSFER COMPLETE" and the "M" event out of the
+	// Inform before a TransferComplete.
+	NoTransferEvents bool
+	// EmptyCommandKey leaves the CommandKey of a TransferComplete empty.
+	EmptyCommandKey bool
+	// WrongCommandKey, if set, is the CommandKey of each TransferComplete.
+	WrongCommandKey string
+	// UnknownTransferTimes gives year-0001 times in a TransferComplete (TR-069
+	// allows it for times that are not known).
+	UnknownTransferTimes bool
+	// TransferCompleteBeforeBoot tells of a firmware download before it is booted.
+	TransferCompleteBeforeBoot bool
 	// FailTransfers is the fault with which each transfer ends, 0 for success.
 	FailTransfers cwmp.FaultCode
 	// PreemptiveBasic sends Basic credentials before it is asked (TR-069 3.4.4

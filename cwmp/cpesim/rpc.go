@@ -35,14 +35,27 @@ func (s *session) respond(in *soap.Envelope) (response cwmp.Message, fault *cwmp
 		}
 		c.prepare(in.Body, then)
 	}
-	if code, refused := c.profile.RefuseWith[in.Body.RPC()]; refused {
-		return nil, cwmp.NewFault(code)
+	if code, refused := c.profile.refuses(in.Body.RPC()); refused {
+		fault = cwmp.NewFault(code)
+	} else {
+		response, fault = s.dispatch(in.Body)
 	}
-	response, fault = s.dispatch(in.Body)
+	if fault != nil && c.profile.FaultsAsStatus && in.Body.RPC() == "AddObject" {
+		response, fault = &cwmp.AddObjectResponse{Status: int(fault.Code)}, nil
+	}
 	if then != nil && sameAnswer(then, response, fault) {
 		s.written = c.replayed(then, in.ID)
 	}
 	return response, fault
+}
+
+// refuses returns the fault with which a profile answers an RPC.
+func (p *Profile) refuses(rpc string) (code cwmp.FaultCode, refused bool) {
+	if code, refused = p.RefuseWith[rpc]; refused {
+		return code, true
+	}
+	queue := rpc == "GetQueuedTransfers" || rpc == "GetAllQueuedTransfers" || rpc == "CancelTransfer"
+	return cwmp.FaultMethodNotSupported, queue && p.NoTransferQueue
 }
 
 // dispatch calls the handler of an RPC. c.mu is held.
@@ -85,6 +98,12 @@ func (s *session) dispatch(request cwmp.Message) (cwmp.Message, *cwmp.Fault) {
 		return c.getQueuedTransfers()
 	case *cwmp.GetAllQueuedTransfers:
 		return c.getAllQueuedTransfers()
+	case *cwmp.ChangeDUState:
+		return c.changeDUState(m)
+	case *cwmp.GetOptions:
+		return c.getOptions(m)
+	case *cwmp.SetVouchers:
+		return c.setVouchers(m)
 	}
 	if m, malformed := request.(*malformedRPC); malformed {
 		return nil, cwmp.Faultf(cwmp.FaultInvalidArguments, "Invalid arguments: %s", m.why)
@@ -99,7 +118,10 @@ func (c *CPE) methods() []string {
 		methods = append(methods, "SetParameterAttributes", "GetParameterAttributes")
 	}
 	methods = append(methods, "AddObject", "DeleteObject", "Reboot", "Download", "Upload", "ScheduleInform", "FactoryReset",
-		"ScheduleDownload", "CancelTransfer", "GetQueuedTransfers", "GetAllQueuedTransfers")
+		"ScheduleDownload", "ChangeDUState", "GetOptions", "SetVouchers")
+	if !c.profile.NoTransferQueue {
+		methods = append(methods, "CancelTransfer", "GetQueuedTransfers", "GetAllQueuedTransfers")
+	}
 	return slices.DeleteFunc(methods, func(m string) bool { return slices.Contains(c.profile.UnlistedMethods, m) })
 }
 

@@ -266,9 +266,9 @@ func TestAttributes(t *testing.T) {
 
 func TestUnknownRPCAndMethods(t *testing.T) {
 	b := newBench(t, Config{})
-	answers := b.acs.ask(t, b.cpe, &cwmp.ChangeDUState{CommandKey: "x"}, &cwmp.GetRPCMethods{})
+	answers := b.acs.ask(t, b.cpe, &cwmp.RequestDownload{FileType: "x"}, &cwmp.GetRPCMethods{})
 	wantFault(t, answers[0], cwmp.FaultMethodNotSupported)
-	if m := answers[1].(*cwmp.GetRPCMethodsResponse).Methods; !slices.Contains(m, "SetParameterValues") || slices.Contains(m, "ChangeDUState") {
+	if m := answers[1].(*cwmp.GetRPCMethodsResponse).Methods; !slices.Contains(m, "SetParameterValues") || !slices.Contains(m, "ChangeDUState") || slices.Contains(m, "RequestDownload") {
 		t.Errorf("methods %v", m)
 	}
 }

@@ -152,29 +152,31 @@ func (s *session) ownRequest() *soap.Envelope {
 	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	if len(s.c.pending.Completed) == 0 {
-		return nil
+	if len(s.c.pending.Completed) > 0 {
+		done := s.c.pending.Completed[0]
+		return s.request(&done)
 	}
-	done := s.c.pending.Completed[0]
-	return s.request(&done)
+	if len(s.c.pending.Reports) > 0 {
+		return s.request(s.c.pending.Reports[0].message())
+	}
+	return nil
 }
 
 // answer handles what the ACS sent in reply to sent, and returns what is sent
 // next; nil is an empty POST.
 func (s *session) answer(ctx context.Context, sent, in *soap.Envelope) (*soap.Envelope, error) {
 	if sent != nil && !isAnswer(sent.Body) {
-		switch body := in.Body.(type) {
-		case *cwmp.TransferCompleteResponse:
-			s.c.mu.Lock()
-			s.c.pending.Completed, s.c.pending.CompletedBy = s.c.pending.Completed[1:], s.c.pending.CompletedBy[1:]
-			s.c.dirty = true
-			s.c.mu.Unlock()
-			return s.ownRequest(), nil
-		case *cwmp.Fault:
+		if fault, refused := in.Body.(*cwmp.Fault); refused {
 			s.c.fleet.stats.faultsReceived.Add(1)
-			return nil, fmt.Errorf("%s: %w", sent.Body.RPC(), body)
+			return nil, fmt.Errorf("%s: %w", sent.Body.RPC(), fault)
 		}
-		return nil, fmt.Errorf("the ACS answered a %s with %s", sent.Body.RPC(), in.Body.RPC())
+		if in.Body.RPC() != sent.Body.RPC()+"Response" {
+			return nil, fmt.Errorf("the ACS answered a %s with %s", sent.Body.RPC(), in.Body.RPC())
+		}
+		if !s.c.told(in.Body) {
+			return nil, errDied
+		}
+		return s.ownRequest(), nil
 	}
 	if fault, refused := in.Body.(*cwmp.Fault); refused {
 		s.c.fleet.stats.faultsReceived.Add(1)
@@ -198,7 +200,7 @@ func (s *session) answer(ctx context.Context, sent, in *soap.Envelope) (*soap.En
 		}
 	}
 	response := s.perform(in)
-	if rpc == s.c.profile.DieAfter {
+	if rpc == s.c.profile.DieAfter && s.c.diesNow(rpc) {
 		return nil, errDied
 	}
 	return &soap.Envelope{ID: in.ID, HasID: in.HasID, Version: s.c.factory.Version, Body: response}, nil
@@ -207,7 +209,8 @@ func (s *session) answer(ctx context.Context, sent, in *soap.Envelope) (*soap.En
 // isAnswer tells a CPE's response or fault from its requests.
 func isAnswer(m cwmp.Message) bool {
 	switch m.(type) {
-	case *cwmp.Inform, *cwmp.TransferComplete:
+	case *cwmp.Inform, *cwmp.TransferComplete, *cwmp.AutonomousTransferComplete, *cwmp.DUStateChangeComplete,
+		*cwmp.AutonomousDUStateChangeComplete, *cwmp.RequestDownload, *cwmp.Kicked:
 		return false
 	}
 	return true

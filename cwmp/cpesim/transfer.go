@@ -20,6 +20,7 @@ type TransferRequest struct {
 	URL                string
 	Username, Password string
 	FileType           string
+	FileSize           uint32 // of a download, as the ACS has told; 0: not told
 }
 
 // transfer is a Download or Upload that waits for its time.
@@ -70,6 +71,10 @@ func (c *CPE) download(m *cwmp.Download) (cwmp.Message, *cwmp.Fault) {
 		TargetFileName: m.TargetFileName, FileSize: m.FileSize}); fault != nil {
 		return nil, fault
 	}
+	if c.profile.InstantTransfers {
+		c.arrived(c.takeLast())
+		return &cwmp.DownloadResponse{StartTime: c.stamp(), CompleteTime: c.stamp()}, nil
+	}
 	return &cwmp.DownloadResponse{Status: 1, StartTime: unknownTime, CompleteTime: unknownTime}, nil
 }
 
@@ -93,8 +98,22 @@ func (c *CPE) upload(m *cwmp.Upload) (cwmp.Message, *cwmp.Fault) {
 		FileType: m.FileType, URL: m.URL, Username: m.Username, Password: m.Password}); fault != nil {
 		return nil, fault
 	}
+	if c.profile.InstantTransfers {
+		c.takeLast()
+		return &cwmp.UploadResponse{StartTime: c.stamp(), CompleteTime: c.stamp()}, nil
+	}
 	return &cwmp.UploadResponse{Status: 1, StartTime: unknownTime, CompleteTime: unknownTime}, nil
 }
+
+// takeLast takes the transfer that was queued last out of the queue.
+func (c *CPE) takeLast() transfer {
+	last := len(c.pending.Transfers) - 1
+	t := c.pending.Transfers[last]
+	c.pending.Transfers = c.pending.Transfers[:last]
+	return t
+}
+
+func (c *CPE) stamp() string { return c.now().UTC().Format(time.RFC3339) }
 
 const unknownTime = "0001-01-01T00:00:00Z"
 
@@ -154,7 +173,7 @@ func (c *CPE) perform(ctx context.Context, t transfer) {
 		fault = cwmp.NewFault(c.profile.FailTransfers)
 	case c.fleet.config.Transfer != nil:
 		fault = c.fleet.config.Transfer(ctx, TransferRequest{CPE: c.identity, Upload: t.Event == cwmp.EventMUpload, URL: t.URL,
-			Username: t.Username, Password: t.Password, FileType: t.FileType})
+			Username: t.Username, Password: t.Password, FileType: t.FileType, FileSize: t.FileSize})
 		if ctx.Err() != nil {
 			return // stays queued: the simulator ends, the CPE does not
 		}
@@ -166,17 +185,41 @@ func (c *CPE) perform(ctx context.Context, t transfer) {
 		return // cancelled meanwhile
 	}
 	c.pending.Transfers = slices.Delete(c.pending.Transfers, at, at+1)
-	done := cwmp.TransferComplete{CommandKey: t.CommandKey, Fault: fault, StartTime: unknownTime, CompleteTime: unknownTime}
+	c.complete(t, fault, start)
 	if fault == nil {
-		done.StartTime, done.CompleteTime = start.UTC().Format(time.RFC3339), c.now().UTC().Format(time.RFC3339)
+		c.arrived(t)
+	}
+}
+
+// complete keeps the end of a transfer for the ACS. c.mu is held.
+func (c *CPE) complete(t transfer, fault *cwmp.Fault, start time.Time) {
+	c.dirty = true
+	if c.profile.NoTransferComplete {
+		return
+	}
+	done := cwmp.TransferComplete{CommandKey: t.CommandKey, Fault: fault, StartTime: unknownTime, CompleteTime: unknownTime}
+	if fault == nil && !c.profile.UnknownTransferTimes {
+		done.StartTime, done.CompleteTime = start.UTC().Format(time.RFC3339), c.stamp()
+	}
+	if c.profile.EmptyCommandKey || c.profile.WrongCommandKey != "" {
+		done.CommandKey = c.profile.WrongCommandKey
 	}
 	c.pending.Completed = append(c.pending.Completed, done)
 	c.pending.CompletedBy = append(c.pending.CompletedBy, t.Event)
-	c.urgent, c.dirty = true, true
-	if fault == nil && t.FileType == firmware {
-		c.installFirmware(t)
-		c.beginBoot()
+	c.urgent = true
+}
+
+// arrived puts a file into force: a firmware is booted. c.mu is held.
+func (c *CPE) arrived(t transfer) {
+	if t.FileType != firmware {
+		return
 	}
+	c.installFirmware(t)
+	if c.profile.TransferCompleteBeforeBoot && !c.profile.NoTransferComplete {
+		c.pending.BootDue = true
+		return
+	}
+	c.beginBoot()
 }
 
 var versionPattern = regexp.MustCompile(`[0-9]+(\.[0-9]+)+`)

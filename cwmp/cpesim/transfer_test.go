@@ -17,20 +17,26 @@ func writeFile(t *testing.T, name, text string) {
 	}
 }
 
-// told waits for the TransferComplete that a CPE sends.
-func (a *scriptedACS) told(t *testing.T) *cwmp.TransferComplete {
+// request waits for an RPC that a CPE sends.
+func (a *scriptedACS) request(t *testing.T) cwmp.Message {
 	t.Helper()
-	var m *cwmp.TransferComplete
-	wait(t, "a TransferComplete", func() bool {
+	var m cwmp.Message
+	wait(t, "an RPC of the CPE", func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if len(a.requests) == 0 {
 			return false
 		}
-		m, a.requests = a.requests[0].(*cwmp.TransferComplete), a.requests[1:]
+		m, a.requests = a.requests[0], a.requests[1:]
 		return true
 	})
 	return m
+}
+
+// told waits for the TransferComplete that a CPE sends.
+func (a *scriptedACS) told(t *testing.T) *cwmp.TransferComplete {
+	t.Helper()
+	return a.request(t).(*cwmp.TransferComplete)
 }
 
 func TestFirmwareDownload(t *testing.T) {

@@ -74,13 +74,19 @@ func (c *CPE) hold(ctx context.Context) {
 	case err != nil:
 		c.urgent = true
 		c.retries++
-		c.notBefore = c.now().Add(c.retryWait(err))
+		if c.notBefore = c.now().Add(c.retryWait(err)); len(c.waiters) > 0 {
+			c.notBefore = time.Time{} // Inform was called meanwhile: back-off or not
+		}
 		c.log().Debug("session failed", "error", err, "retries", c.retries, "again", c.notBefore)
 	default:
 		c.retries, c.notBefore = 0, time.Time{}
-		if len(c.pending.Completed) > 0 && !c.urgent { // the ACS held requests to the end
+		if len(c.pending.Completed)+len(c.pending.Reports) > 0 && !c.urgent { // the ACS held requests to the end
 			c.urgent, c.notBefore = true, c.now().Add(c.backOff(1))
 		}
+	}
+	if c.pending.BootDue && len(c.pending.Completed) == 0 {
+		c.pending.BootDue = false
+		c.beginBoot()
 	}
 	switch {
 	case s.factoryReset:
@@ -168,6 +174,7 @@ func (c *CPE) collect(now time.Time) []transfer {
 		return true
 	})
 	c.runDiagnostics(now)
+	c.runChanges()
 	var due []transfer
 	for _, t := range c.pending.Transfers {
 		if !now.Before(t.At) {
@@ -192,7 +199,7 @@ func (c *CPE) nextDue() time.Time {
 			due = t
 		}
 	}
-	if len(c.pending.Diagnostics) > 0 {
+	if len(c.pending.Diagnostics)+len(c.pending.Changes) > 0 {
 		at(now)
 	}
 	for _, t := range c.pending.Transfers {
