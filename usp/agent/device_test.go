@@ -11,21 +11,22 @@ import (
 
 // mapModel is a device over a map.
 type mapModel struct {
-	mu       sync.Mutex
-	schema   *dm.Schema
-	values   map[string]string // by path
-	rows     map[string][]uint32
-	watched  []string
-	refuse   map[string]*usp.Error // by parameter name: Set, Add and Get of it fail
-	next     uint32
-	operated []Call
-	block    chan struct{} // Operate and Get wait for it, if set
-	result   map[string]string
-	running  chan struct{} // gets one for each Operate that has begun
-	detach   bool          // Operate takes operations over
-	deaf     bool          // a blocked Operate does not end with its context
-	detached map[uint32]bool
-	canceled []uint32
+	mu        sync.Mutex
+	schema    *dm.Schema
+	values    map[string]string // by path
+	rows      map[string][]uint32
+	watched   []string
+	refuse    map[string]*usp.Error // by parameter name: Set, Add and Get of it fail
+	next      uint32
+	operated  []Call
+	block     chan struct{} // Operate and Get wait for it, if set
+	result    map[string]string
+	running   chan struct{} // gets one for each Operate that has begun
+	detach    bool          // Operate takes operations over
+	atOperate func()        // called in Operate
+	deaf      bool          // a blocked Operate does not end with its context
+	detached  map[uint32]bool
+	canceled  []uint32
 }
 
 func testSchema(t testing.TB) *dm.Schema {
@@ -37,6 +38,7 @@ func testSchema(t testing.TB) *dm.Schema {
 	s, err := dm.Build(&dm.Node{Kind: dm.Object, Children: []*dm.Node{{Name: "Device", Kind: dm.Object, Children: []*dm.Node{
 		{Name: "Reboot()", Kind: dm.Command},
 		{Name: "SelfTest()", Kind: dm.Command, Async: true, InArgs: []string{"Seconds"}, OutArgs: []string{"Result"}, Required: []string{"Seconds"}},
+		{Name: "Upgrade()", Kind: dm.Command, Async: true, Durable: true},
 		{Name: "Boot!", Kind: dm.Event, Args: []string{"Cause", "ParameterMap"}},
 		{Name: "DeviceInfo", Kind: dm.Object, Children: []*dm.Node{
 			param("Manufacturer", str, dm.ReadOnly), param("FriendlyName", str, rw), param("UpTime", dm.TypeUnsignedInt, dm.ReadOnly),
@@ -206,6 +208,9 @@ func (m *mapModel) Operate(ctx context.Context, call Call) (map[string]string, e
 	m.mu.Lock()
 	m.operated = append(m.operated, call)
 	block, result, refused := m.block, m.result, m.refuse[call.Command.Node.Name]
+	if m.atOperate != nil {
+		m.atOperate()
+	}
 	if m.deaf {
 		ctx = context.WithoutCancel(ctx)
 	}

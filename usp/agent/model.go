@@ -58,7 +58,9 @@ type Model interface {
 	//
 	// An Async command that outlives a session of the device, and a restart of
 	// the bridge, returns ErrDetached once the Model has it durably: from then
-	// on Detached tells of it, and it ends as an event OperationEnded.
+	// on Detached tells of it, and it ends as an event OperationEnded. A command
+	// whose node is Durable does so without asking the device: the agent waits
+	// for it before it answers.
 	Operate(ctx context.Context, call Call) (map[string]string, error)
 
 	// Detached reports whether the operation of a Request row is in the Model's

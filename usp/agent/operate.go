@@ -67,7 +67,11 @@ func (s *session) operate(ctx context.Context, req *usppb.Operate) (*usppb.Respo
 		return nil, err
 	}
 	for _, op := range started {
-		s.after = append(s.after, op.begin(s.host, s.agent))
+		if op.call.Command.Node.Durable {
+			s.after = append(s.after, op.handOver(ctx, s.host, s.agent))
+		} else {
+			s.after = append(s.after, op.begin(s.host, s.agent))
+		}
 	}
 	if !req.GetSendResp() {
 		return nil, nil // R-OPR.4
@@ -199,6 +203,18 @@ func (h *Host) admit() *usp.Error {
 		return usp.Errorf(usp.ErrResourcesExceeded, "", "%d operations are running, the most this bridge runs at once", h.cfg.Limits.Operations)
 	}
 	return nil
+}
+
+// handOver has the Model take an operation over before it is answered, so that
+// what was answered outlives the bridge. It returns what is left to do behind
+// the answer: to tell that the Model has refused it.
+func (op *running) handOver(ctx context.Context, h *Host, a *agent) func() {
+	defer h.operations.Add(-1)
+	out, err := op.model.Operate(ctx, op.call)
+	if errors.Is(err, ErrDetached) {
+		return func() {}
+	}
+	return func() { op.complete(h, a, out, err) }
 }
 
 // begin makes the operation cancellable and returns what runs it.

@@ -255,3 +255,33 @@ func TestOperateAuditHidesSecrets(t *testing.T) {
 		t.Errorf("Seconds is %q", got["Seconds"])
 	}
 }
+
+// A durable command is in the Model's hands before it is answered: a bridge that
+// dies behind the answer does not fail it. One that the Model refuses fails at
+// once.
+func TestOperateDurable(t *testing.T) {
+	b := newBench(t)
+	b.subscribe(primary, "done", "OperationComplete", "Device.Upgrade()")
+	b.model.detach = true
+	b.model.mu.Lock()
+	b.model.atOperate = func() {
+		if n := len(b.net.sent); n != 0 {
+			t.Errorf("%d records were sent before the Model had the operation", n)
+		}
+	}
+	b.model.mu.Unlock()
+	row := operateResults(t, b.ask(primary, operateReq("Device.Upgrade()", "k", true, nil)))[0].GetReqObjPath()
+	if row == "" || !b.model.Detached(b.model.operated[0].Request) {
+		t.Fatalf("answered with %q before it was taken over", row)
+	}
+	b.restart()
+	b.silence()
+	b.model.refuse["Upgrade()"] = usp.Errorf(usp.ErrInvalidCommandArguments, "", "no such file")
+	operateResults(t, b.ask(primary, operateReq("Device.Upgrade()", "l", true, nil)))
+	if n, _ := b.notify(primary); n.GetOperComplete().GetCommandKey() != "l" || n.GetOperComplete().GetCmdFailure().GetErrCode() != 7027 {
+		t.Errorf("got %v", n)
+	}
+	if n := b.host.operations.Load(); n != 0 {
+		t.Errorf("%d operations are counted as running", n)
+	}
+}

@@ -84,6 +84,7 @@ type Node struct {
 	Change   ValueChange
 	Secured  bool       // reads as empty without the right role (TR-369 "secured")
 	Async    bool       // Command
+	Durable  bool       // Command, Async: the Model takes it over at once, and it outlives a restart
 	Unique   [][]string // Table: unique keys, each a list of parameter names
 	Children []*Node    // sorted by Name after Build
 	InArgs   []string   // Command: input argument names, "X.{i}.Y" for nested
