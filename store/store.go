@@ -34,6 +34,8 @@ const (
 	Audit                        // owner: device key; name: time and sequence
 	Credential                   // owner: device key or rule; name: kind of credential
 	Model                        // owner: hash of a model and firmware; one record "", what its devices have in common
+	DeviceDue                    // owner: 16 hex digits of unix milliseconds; name: key of the device to be looked at then
+	FileGrant                    // owner: SHA-256 of a token in hex; one record "", what the token opens
 	kindEnd
 )
 

@@ -35,6 +35,8 @@ type Config struct {
 
 	// Discoveries is how many parameter trees are read at once (default 32).
 	Discoveries int
+	// Files configures file transfers.
+	Files FileConfig
 
 	// IdleTime is how long an unused device stays in memory (default 1 min).
 	IdleTime time.Duration
@@ -85,6 +87,14 @@ type Bridge struct {
 	udp    UDP  // nil: no STUN server here
 	xmpp   XMPP // nil: no XMPP here
 	secret []byte
+	files  Files // nil: there is no file server
+
+	calls   chan struct{} // has one for each CPE that is called for its operations
+	wakeDue chan struct{} // something may be due sooner than was known
+	life    context.Context
+	stop    context.CancelFunc // ends life
+	work    sync.WaitGroup     // what runs in the background
+	working sync.Mutex         // held to begin such work, and to end life
 }
 
 var (
@@ -109,6 +119,9 @@ func New(ctx context.Context, cfg Config) (*Bridge, error) {
 	if cfg.Discoveries <= 0 {
 		cfg.Discoveries = 32
 	}
+	if cfg.Files.Life <= 0 {
+		cfg.Files.Life = time.Hour
+	}
 	if cfg.IdleTime <= 0 {
 		cfg.IdleTime = time.Minute
 	}
@@ -126,7 +139,10 @@ func New(ctx context.Context, cfg Config) (*Bridge, error) {
 		cfg: cfg, log: cfg.Log, now: cfg.Now, store: cfg.Store, templates: t,
 		devices:  newDevices(cfg.Store, cfg.Sealer, t, cfg.Log, cfg.Now),
 		throttle: newThrottle(cfg.Discoveries, cfg.Log),
+		wakeDue:  make(chan struct{}, 1),
+		calls:    make(chan struct{}, maxCalls),
 	}
+	b.life, b.stop = context.WithCancel(context.Background())
 	b.metrics = newMetrics(cfg.Registerer, b.devices, b.throttle)
 	if b.secret, err = loadSecret(ctx, cfg.Store, cfg.Sealer); err != nil {
 		return nil, fmt.Errorf("translate: %w", err)
@@ -137,12 +153,19 @@ func New(ctx context.Context, cfg Config) (*Bridge, error) {
 // Attach connects the Bridge with what stands on its two sides.
 func (b *Bridge) Attach(a ACS, agents Agents) { b.acs, b.agents = a, agents }
 
-// Run drops idle devices from memory, and wakes those whose turn to be
-// discovered has come, until ctx ends.
+// AttachFiles connects the Bridge with its file server. Without one a transfer
+// needs a whole URL.
+func (b *Bridge) AttachFiles(f Files) { b.files = f }
+
+// Run drops idle devices from memory, wakes those whose turn to be discovered
+// has come, and does what is due, until ctx ends; then it waits for what it
+// still does in the background.
 func (b *Bridge) Run(ctx context.Context) {
-	var waking sync.WaitGroup
-	defer waking.Wait()
-	waking.Go(func() { b.throttle.run(ctx, b.wakeToDiscover) })
+	defer b.Close()
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { b.throttle.run(ctx, b.wakeToDiscover) })
+	running.Go(func() { b.runDue(ctx) })
 	tick := time.NewTicker(b.cfg.IdleTime / 4)
 	defer tick.Stop()
 	for {
@@ -153,6 +176,15 @@ func (b *Bridge) Run(ctx context.Context) {
 			b.devices.evict(b.now().Add(-b.cfg.IdleTime))
 		}
 	}
+}
+
+// Close ends what is done in the background. What was not done is done after
+// the next start. Run closes when it ends.
+func (b *Bridge) Close() {
+	b.working.Lock()
+	b.stop()
+	b.working.Unlock()
+	b.work.Wait()
 }
 
 // keep writes a batch of a device's changes. It is called with dev.mu held, so

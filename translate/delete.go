@@ -40,15 +40,13 @@ func (m *model) Delete(ctx context.Context, rows []dm.Ref, allowPartial bool) []
 	if firstError(errs) != nil && !allowPartial {
 		return errs
 	}
-	gone := make([]bool, len(rows))
-	job := func(ctx context.Context, s *acs.Session) error {
-		return m.bridge.deleteRows(ctx, s, m.dev, rows, objects, errs, gone, allowPartial)
-	}
+	d := &deletion{rows: rows, objects: objects, errs: errs, allowPartial: allowPartial, gone: make([]bool, len(rows)), asked: map[cwmp.Path]bool{}}
+	job := func(ctx context.Context, s *acs.Session) error { return m.bridge.deleteRows(ctx, s, m.dev, d) }
 	if err = m.bridge.run(ctx, m.dev, job); errors.Is(err, acs.ErrSessionLost) {
 		err = m.bridge.run(ctx, m.dev, job)
 	}
 	for i := range rows {
-		if err != nil && errs[i] == nil && !gone[i] {
+		if err != nil && errs[i] == nil && !d.gone[i] {
 			errs[i] = uspError(err, rows[i].Path())
 		}
 	}
@@ -64,37 +62,62 @@ func firstError(errs []error) error {
 	return nil
 }
 
-// deleteRows deletes objects on the CPE and from the tree. An object that a
-// broken session may have deleted already is gone if the CPE says so (9005).
-func (b *Bridge) deleteRows(ctx context.Context, cpe acs.Caller, dev *device, rows []dm.Ref, objects []cwmp.Path, errs []error, gone []bool, allowPartial bool) error {
-	done := make(map[cwmp.Path]bool, len(objects)) // several USP rows can be one CPE object
-	for i, object := range objects {
-		if errs[i] != nil || gone[i] {
+// deletion is rows on their way out. It outlives a broken session, so that a
+// second try looks for what the first has done.
+type deletion struct {
+	rows         []dm.Ref
+	objects      []cwmp.Path // on the CPE, index as rows
+	errs         []error
+	allowPartial bool
+	gone         []bool
+	asked        map[cwmp.Path]bool // DeleteObject was sent
+}
+
+// deleteRows deletes objects on the CPE and from the tree.
+func (b *Bridge) deleteRows(ctx context.Context, cpe acs.Caller, dev *device, d *deletion) error {
+	done := make(map[cwmp.Path]bool, len(d.objects)) // several USP rows can be one CPE object
+	for i, object := range d.objects {
+		if d.errs[i] != nil || d.gone[i] {
 			continue
 		}
 		if !done[object] {
-			err := deleteObject(ctx, cpe, object)
+			err := b.deleteOnce(ctx, cpe, d, object)
 			if isFault(err) {
-				errs[i] = &usp.Error{Code: usp.ErrDeleteFailure, Path: rows[i].Path(), Msg: "the CPE refused: " + err.Error(), Cause: err}
-				if !allowPartial {
+				d.errs[i] = &usp.Error{Code: usp.ErrDeleteFailure, Path: d.rows[i].Path(), Msg: "the CPE refused: " + err.Error(), Cause: err}
+				if !d.allowPartial {
 					return nil
 				}
 				continue
 			} else if err != nil {
 				return err
 			}
-			if err := b.forgetRows(ctx, dev, []cwmp.Path{object}, rows...); err != nil {
+			if err := b.forgetRows(ctx, dev, []cwmp.Path{object}, d.rows...); err != nil {
 				return err
 			}
 		}
-		done[object], gone[i] = true, true
+		done[object], d.gone[i] = true, true
 	}
 	return nil
+}
+
+// deleteOnce deletes an object that a broken session has not deleted already:
+// by then its number may be another row's.
+func (b *Bridge) deleteOnce(ctx context.Context, cpe acs.Caller, d *deletion, object cwmp.Path) error {
+	if d.asked[object] {
+		if is, err := gone(ctx, cpe, object); is || err != nil {
+			return err
+		}
+	}
+	d.asked[object] = true
+	return deleteObject(ctx, cpe, object)
 }
 
 // deleteObject deletes an object on the CPE; one that is not there is deleted.
 func deleteObject(ctx context.Context, cpe acs.Caller, object cwmp.Path) error {
 	answer, err := cpe.Call(ctx, &cwmp.DeleteObject{Object: object})
+	if err == nil {
+		err = statusFault(answer)
+	}
 	var fault *cwmp.Fault
 	if errors.As(err, &fault) && fault.Code == cwmp.FaultInvalidParameterName {
 		return nil

@@ -45,9 +45,12 @@ type device struct {
 	key   cwmp.DeviceKey
 	state atomic.Pointer[snapshot]
 
-	mu    sync.Mutex // held while a change is made up and enqueued, never across I/O with the CPE
-	gone  bool       // forgotten by the operator: nothing more is stored; guarded by mu
-	fetch fetches    // live reads in flight
+	mu    sync.Mutex      // held while a change is made up and enqueued, never across I/O with the CPE
+	gone  bool            // forgotten by the operator: nothing more is stored; guarded by mu
+	fetch fetches         // live reads in flight
+	adds  map[string]bool // PendingAdds that this process is at work on, by ID; guarded by mu
+
+	telling sync.Mutex // held while the agent is told of ended operations
 
 	asked    atomic.Pointer[asked] // the last connection request, until the CPE has come or it failed
 	compared atomic.Bool           // no value has changed since the tables were compared with the CPE's counts
@@ -109,23 +112,30 @@ func (d *devices) acquire(ctx context.Context, key cwmp.DeviceKey) (*device, err
 // it, it is made with the record that first returns, and made durable; created
 // is then true.
 func (d *devices) create(ctx context.Context, key cwmp.DeviceKey, first func() (*snapshot, error)) (dev *device, created bool, err error) {
-	dev = d.pin(key)
-	dev.load.Do(func() {
-		dev.loadErr = d.read(ctx, dev)
-		if !errors.Is(dev.loadErr, errUnknownDevice) {
-			return
+	for {
+		dev, created = d.pin(key), false
+		tried := false
+		dev.load.Do(func() {
+			tried = true
+			dev.loadErr = d.read(ctx, dev)
+			if !errors.Is(dev.loadErr, errUnknownDevice) {
+				return
+			}
+			var s *snapshot
+			if s, dev.loadErr = first(); dev.loadErr == nil {
+				dev.state.Store(s)
+				created = true
+			}
+		})
+		if dev.loadErr == nil {
+			return dev, created, nil
 		}
-		var s *snapshot
-		if s, dev.loadErr = first(); dev.loadErr == nil {
-			dev.state.Store(s)
-			created = true
-		}
-	})
-	if dev.loadErr != nil {
 		d.discard(dev)
-		return nil, false, dev.loadErr
+		// Somebody else asked for the device just before it was made.
+		if tried || !errors.Is(dev.loadErr, errUnknownDevice) {
+			return nil, false, dev.loadErr
+		}
 	}
-	return dev, created, nil
 }
 
 func (d *devices) pin(key cwmp.DeviceKey) *device {

@@ -11,6 +11,12 @@
 // acs queue → CPE → tree; and CPE Inform → inform.go → tree and events → agent.
 // A CPE that is wanted is woken by whichever way it has (ways.go, wake.go).
 //
+// What a CPE carries out beyond a session is an Operation (operation.go): kept
+// in the device's record, carried on in its sessions (carry.go), ended by what the
+// CPE tells (request.go, transfer_complete.go, deployment.go) or by the clock
+// (due.go). RPCs whose answer was lost are settled by looking at the CPE
+// (settle.go, carry.go, reboot.go).
+//
 // What a device is stays in the store (Record, tree, numbers); a device is in
 // memory only while something happens to it and for a short time after.
 package translate

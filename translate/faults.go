@@ -34,6 +34,13 @@ var faults = [...]fault{
 	{cwmp.FaultNotificationRequestRejected, usp.ErrParameterActionFailed},
 	{cwmp.FaultDownloadFailure, usp.ErrCommandFailure},
 	{cwmp.FaultUploadFailure, usp.ErrCommandFailure},
+	{cwmp.FaultACSMethodNotSupported, usp.ErrMessageNotSupported},
+	{cwmp.FaultACSRequestDenied, usp.ErrRequestDenied},
+	{cwmp.FaultACSInternalError, usp.ErrInternal},
+	{cwmp.FaultACSInvalidArguments, usp.ErrInvalidArguments},
+	{cwmp.FaultACSResourcesExceeded, usp.ErrResourcesExceeded},
+	{cwmp.FaultACSRetryRequest, usp.ErrInternal},
+	{cwmp.FaultACSIncompatible, usp.ErrMessageNotSupported},
 }
 
 // uspCode returns the USP error code for a CWMP fault code.

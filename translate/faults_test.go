@@ -2,6 +2,7 @@ package translate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -48,5 +49,36 @@ func TestFaultTableIsConsistent(t *testing.T) {
 		if got := uspCode(cwmpCode(f.usp)); got != f.usp {
 			t.Errorf("USP %d becomes CWMP %d becomes USP %d", f.usp, cwmpCode(f.usp), got)
 		}
+	}
+}
+
+// Every fault of TR-069 reaches a controller as an error with the fault in it:
+// of a parameter, of a command, and inside the end of an operation.
+func TestEveryFaultIsTold(t *testing.T) {
+	var codes []cwmp.FaultCode
+	for code := cwmp.FaultMethodNotSupported; code <= cwmp.FaultInvalidDUStateVersionExists; code++ {
+		codes = append(codes, code)
+	}
+	for code := cwmp.FaultACSMethodNotSupported; code <= cwmp.FaultACSIncompatible; code++ {
+		codes = append(codes, code)
+	}
+	for _, code := range codes {
+		fault := cwmp.NewFault(code)
+		if fault.Text == "" {
+			t.Errorf("fault %d has no text", code)
+		}
+		for what, e := range map[string]*usp.Error{"parameter": uspError(fault, ""), "command": commandError(fault),
+			"operation": usp.AsError(failedBy(fault).err(), "")} {
+			if e.Code < usp.ErrMessageFailed || !strings.Contains(e.Msg, fmt.Sprintf("CWMP fault %d: %s", code, fault.Text)) {
+				t.Errorf("%d as the error of a %s: %d %q", code, what, e.Code, e.Msg)
+			}
+		}
+		if code >= cwmp.FaultDownloadFailure && commandError(fault).Code != usp.ErrCommandFailure {
+			t.Errorf("%d as the error of a command: %d", code, commandError(fault).Code)
+		}
+	}
+	var typed *cwmp.Fault
+	if !errors.As(uspError(cwmp.NewFault(9018), ""), &typed) || typed.Code != 9018 {
+		t.Error("the fault is not found behind the error")
 	}
 }

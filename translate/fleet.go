@@ -64,11 +64,22 @@ func (b *Bridge) Show(ctx context.Context, id usp.EndpointID) (Detail, error) {
 	d := Detail{Record: *s.rec, Reachability: b.reachability(dev.key, s), NextInform: s.nextInform()}
 	d.Record.Secret = nil
 	d.Profiles = b.profile(s.rec).Names
+	d.Record.Operations = shownOperations(s.rec.Operations)
 	if s.program != nil {
 		d.Mapping = s.program.Mappings()
 		d.Coverage = mapping.Coverage(s.program, s.tree)
 	}
 	return d, nil
+}
+
+// shownOperations returns operations without their secrets.
+func shownOperations(ops []*Operation) (shown []*Operation) {
+	for _, op := range ops {
+		copied := *op
+		copied.Secret = nil
+		shown = append(shown, &copied)
+	}
+	return shown
 }
 
 // Refresh reads a device's tree again.
@@ -95,6 +106,11 @@ func (b *Bridge) Forget(ctx context.Context, id usp.EndpointID) error {
 	dev.mu.Lock()
 	defer dev.mu.Unlock()
 	var batch store.Batch
+	for _, op := range dev.state.Load().rec.Operations {
+		for _, name := range op.Grants {
+			batch.Delete(grantKey(name))
+		}
+	}
 	for _, k := range []store.Key{recordKey(dev.key), treeKey(dev.key), progressKey(dev.key), numbersKey(dev.key), endpointKey(id)} {
 		batch.Delete(k)
 	}

@@ -108,7 +108,7 @@ func (b *Bridge) takeInform(ctx context.Context, dev *device, s *acs.Session, in
 			changed = c.update(old, values, b.now())
 			told = c.reconcile(old.program, old.numbers)
 		}
-		if inform.HasEvent(cwmp.EventBoot) && old.program != nil {
+		if booted := old.rec.booted(inform, b.now()); booted && old.program != nil {
 			told = append(told, b.bootEvent(old, c.rec, inform)...)
 			c.rec.Reboot = nil
 		}
@@ -138,7 +138,7 @@ func (b *Bridge) publish(ctx context.Context, dev *device, plan func(old *snapsh
 	written := change{rec: dev.state.Load().rec}
 	if err != nil { // as if it had not been said, so that it is new when it is said again
 		written.rec = written.rec.clone() // what others have changed meanwhile stays
-		written.rec.Software, written.rec.Reboot = old.rec.Software, old.rec.Reboot
+		written.rec.Software, written.rec.Reboot, written.rec.LastEvents = old.rec.Software, old.rec.Reboot, old.rec.LastEvents
 		written.tree, written.numbers = old.tree, old.numbers
 	} else {
 		if c.tree != nil {
@@ -215,7 +215,7 @@ func (b *Bridge) bootEvent(s *snapshot, rec *Record, inform *cwmp.Inform) []agen
 	if inform.HasEvent(cwmp.EventBootstrap) {
 		args["Cause"] = "LocalFactoryReset"
 	}
-	if p := rec.Reboot; p != nil {
+	if p := rec.Reboot; p.causes(inform, b.now()) {
 		args["Cause"], args["CommandKey"] = p.Cause, p.CommandKey
 		if p.Reason != "" {
 			args["Reason"] = p.Reason
@@ -296,35 +296,4 @@ func rowEvents(created, deleted []dm.Ref) []agent.Event {
 		events = append(events, agent.Event{Kind: agent.ObjectDeleted, Ref: r})
 	}
 	return slices.Clip(events)
-}
-
-// Request answers the RPCs of a CPE other than Inform.
-func (b *Bridge) Request(ctx context.Context, s *acs.Session, req cwmp.Message) (cwmp.Message, error) {
-	switch m := req.(type) {
-	case *cwmp.TransferComplete:
-		return &cwmp.TransferCompleteResponse{}, b.transferComplete(ctx, s, m)
-	case *cwmp.AutonomousTransferComplete:
-		b.log.Info("CPE transferred a file by itself", "device", s.Key(), "type", m.FileType, "url", m.TransferURL)
-		return &cwmp.AutonomousTransferCompleteResponse{}, nil
-	}
-	return nil, cwmp.NewFault(cwmp.FaultACSMethodNotSupported)
-}
-
-// transferComplete takes the end of a file transfer. A new image means that the
-// tree may be another one: it is read again.
-func (b *Bridge) transferComplete(ctx context.Context, s *acs.Session, m *cwmp.TransferComplete) error {
-	dev := s.Data().(*device)
-	failed := m.Fault != nil && m.Fault.Code != 0
-	b.log.Info("transfer complete", "device", dev.key, "command_key", m.CommandKey, "failed", failed)
-	if failed {
-		return nil
-	}
-	dev.mu.Lock()
-	rec := dev.state.Load().rec.clone()
-	rec.Rediscover = true
-	var batch store.Batch
-	dev.apply(change{rec: rec}, &batch)
-	durable := b.keep(dev, &batch)
-	dev.mu.Unlock()
-	return durable(ctx)
 }

@@ -8,6 +8,7 @@ type metrics struct {
 	reads         *prometheus.CounterVec
 	requests      *prometheus.CounterVec
 	storeFailures prometheus.Counter
+	operations    *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, d *devices, t *throttle) *metrics {
@@ -21,8 +22,10 @@ func newMetrics(reg prometheus.Registerer, d *devices, t *throttle) *metrics {
 		storeFailures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "uspbridge_device_store_failures_total", Help: "Changes of devices that could not be stored."}),
 	}
+	m.operations = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "uspbridge_operations_total", Help: "Operations that CPE carry out beyond a session, by RPC and by what became of them."}, []string{"rpc", "outcome"})
 	if reg != nil {
-		reg.MustRegister(m.discoveries, m.reads, m.requests, m.storeFailures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		reg.MustRegister(m.operations, m.discoveries, m.reads, m.requests, m.storeFailures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "uspbridge_devices_loaded", Help: "Devices in memory; the others are in the store only.",
 		}, func() float64 { return float64(d.loaded()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "uspbridge_discoveries_running", Help: "Discoveries that count against the limit now.",

@@ -77,15 +77,42 @@ type Record struct {
 	// Orphans are objects on the CPE that failed Adds have left.
 	Orphans []cwmp.Path `json:"orphans,omitempty"`
 
+	// Adds are AddObjects whose row is not known or not finished yet.
+	Adds []PendingAdd `json:"adds,omitempty"`
+
 	Reboot *PendingReboot `json:"reboot,omitempty"`
+
+	// Operations are commands that the CPE carries out beyond a session. Heard
+	// are the newest reports of the CPE that were dealt with, and the keys of
+	// operations that have ended, so that what it says twice is taken once. Due
+	// is the device's entry in the index of what is due, unix milliseconds.
+	Operations []*Operation `json:"operations,omitempty"`
+	Heard      []string     `json:"heard,omitempty"`
+	Due        int64        `json:"due,omitempty"`
 }
 
 // PendingReboot remembers who asked for the reboot that the next Boot! tells of.
 type PendingReboot struct {
-	CWMPKey    string `json:"cwmp_key"`              // CommandKey given to the CPE
-	CommandKey string `json:"command_key,omitempty"` // of the USP command
-	Cause      string `json:"cause"`                 // RemoteReboot or RemoteFactoryReset
-	Reason     string `json:"reason,omitempty"`
+	CWMPKey      string `json:"cwmp_key"`              // CommandKey given to the CPE
+	CommandKey   string `json:"command_key,omitempty"` // of the USP command
+	Cause        string `json:"cause"`                 // RemoteReboot or RemoteFactoryReset
+	Reason       string `json:"reason,omitempty"`
+	FactoryReset bool   `json:"factory_reset,omitempty"`
+
+	Asked time.Time `json:"asked,omitzero"`
+	Sends int       `json:"sends,omitempty"` // how often the RPC was sent
+	// Owed is set when the controller was told of success though the CPE's
+	// answer was lost: if the CPE comes without having rebooted, it is asked
+	// once more.
+	Owed bool `json:"owed,omitempty"`
+}
+
+// PendingAdd is an AddObject that was sent, or is about to be.
+type PendingAdd struct {
+	ID     string    `json:"id"`
+	Table  cwmp.Path `json:"table"`
+	Before []uint32  `json:"before,omitempty"` // the table's rows on the CPE before it was sent
+	Number uint32    `json:"number,omitempty"` // of the new row; 0 until the CPE has answered
 }
 
 // Key returns the device's key.

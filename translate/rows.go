@@ -12,7 +12,6 @@ import (
 	"github.com/uspbridge/uspbridge/cwmp/acs"
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/translate/mapping"
-	"github.com/uspbridge/uspbridge/translate/tree"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent"
 	"github.com/uspbridge/uspbridge/usp/dm"
@@ -24,8 +23,10 @@ type creation struct {
 	row    agent.NewRow
 	plan   mapping.Plan
 	before map[uint32]bool // rows the CPE had when AddObject was first sent
-	asked  bool            // AddObject was sent
+	add    string          // ID of its PendingAdd; "" until AddObject is about to be sent
+	lost   bool            // AddObject was sent, and its answer has not come
 	number uint32          // the CPE's instance number; 0 until known
+	alone  bool            // the Add has no other row
 	done   bool
 	result agent.AddResult
 }
@@ -46,7 +47,7 @@ func (m *model) Add(ctx context.Context, rows []agent.NewRow, allowPartial bool)
 	work := make([]*creation, len(rows))
 	view := m.state().See(m.bridge.now)
 	for i, row := range rows {
-		work[i] = &creation{row: row}
+		work[i] = &creation{row: row, alone: len(rows) == 1}
 		values := make(map[string]string, len(row.Params))
 		for _, a := range row.Params {
 			values[a.Param.Name] = a.Value
@@ -95,58 +96,16 @@ func (b *Bridge) addRows(ctx context.Context, dev *device, work []*creation, all
 		}
 	}
 	rejectRows(work, allowPartial)
-	if err != nil {
-		b.abandon(dev, work)
+	err = b.endAdds(ctx, dev, work)
+	for _, w := range work {
+		if err != nil && w.result.Err == nil {
+			w.result.Err = uspError(err, w.row.Table.Path())
+		}
 	}
 }
 
 func failed(work []*creation) bool {
 	return slices.ContainsFunc(work, func(w *creation) bool { return w.result.Err != nil })
-}
-
-// abandon remembers the objects that a failed Add has left on the CPE, because
-// its session broke or its time ran out: the next session deletes them.
-func (b *Bridge) abandon(dev *device, work []*creation) {
-	dev.mu.Lock()
-	defer dev.mu.Unlock()
-	rec := dev.state.Load().rec.clone()
-	for _, w := range work {
-		if w.number != 0 && w.result.Err != nil {
-			rec.Orphans = append(rec.Orphans[:len(rec.Orphans):len(rec.Orphans)], w.object())
-		}
-	}
-	if len(rec.Orphans) == len(dev.state.Load().rec.Orphans) {
-		return
-	}
-	var batch store.Batch
-	dev.apply(change{rec: rec}, &batch)
-	b.keep(dev, &batch)
-}
-
-// sweep deletes what failed Adds have left on the CPE.
-func (b *Bridge) sweep(ctx context.Context, cpe acs.Caller, dev *device) error {
-	orphans := dev.state.Load().rec.Orphans
-	if len(orphans) == 0 {
-		return nil
-	}
-	for _, object := range orphans {
-		if err := deleteObject(ctx, cpe, object); err != nil && !isFault(err) {
-			return err
-		} else if err != nil {
-			b.log.Warn("an object that a failed Add has left cannot be deleted", "device", dev.key, "object", object, "error", err)
-		}
-	}
-	if err := b.forgetRows(ctx, dev, orphans); err != nil {
-		return err
-	}
-	dev.mu.Lock()
-	defer dev.mu.Unlock()
-	rec := dev.state.Load().rec.clone()
-	rec.Orphans = without(rec.Orphans, orphans)
-	var batch store.Batch
-	dev.apply(change{rec: rec}, &batch)
-	b.keep(dev, &batch)
-	return nil
 }
 
 // rejectRows fails all rows if one failed and none may.
@@ -209,104 +168,6 @@ func (b *Bridge) addRow(ctx context.Context, cpe acs.Caller, dev *device, w *cre
 		return err
 	}
 	return b.addedRow(ctx, cpe, dev, w, next, ref, values)
-}
-
-// addObject sends AddObject. After a broken session it first looks whether the
-// CPE has acted on the earlier one.
-func (b *Bridge) addObject(ctx context.Context, cpe acs.Caller, dev *device, w *creation) error {
-	if w.asked && w.number == 0 {
-		found, err := newRow(ctx, cpe, w)
-		if err != nil && !isFault(err) {
-			return err
-		}
-		w.number = found
-	}
-	if w.number != 0 {
-		return nil
-	}
-	if !w.asked {
-		before, err := b.rowsNow(ctx, cpe, dev, w.plan.AddObject)
-		if err != nil {
-			return err
-		}
-		w.before, w.asked = before, true
-	}
-	answer, err := cpe.Call(ctx, &cwmp.AddObject{Object: w.plan.AddObject})
-	if isFault(err) {
-		e := uspError(err, w.row.Table.Path())
-		if e.Code != usp.ErrResourcesExceeded {
-			e.Code = usp.ErrObjectNotCreated
-		}
-		w.result.Err = e
-		return nil
-	} else if err != nil {
-		return err
-	}
-	got, ok := answer.(*cwmp.AddObjectResponse)
-	if !ok || got.InstanceNumber == 0 {
-		w.result.Err = usp.Errorf(usp.ErrObjectNotCreated, w.row.Table.Path(), "the CPE answered AddObject of %s without an instance number", w.plan.AddObject)
-		return nil
-	}
-	w.number = got.InstanceNumber
-	return nil
-}
-
-// newRow looks for a row that was not there before.
-func newRow(ctx context.Context, cpe acs.Caller, w *creation) (uint32, error) {
-	names, err := parameterNames(ctx, cpe, w.plan.AddObject, true)
-	if err != nil {
-		return 0, err
-	}
-	for _, n := range names {
-		if row, ok := rowNumber(w.plan.AddObject, n.Name); ok && !w.before[row] {
-			return row, nil
-		}
-	}
-	return 0, nil
-}
-
-// rowNumber returns the instance number of the row of table that a name lies in.
-func rowNumber(table, name cwmp.Path) (uint32, bool) {
-	rest, ok := strings.CutPrefix(string(name), string(table))
-	if !ok {
-		return 0, false
-	}
-	digits, _, _ := strings.Cut(rest, ".")
-	n, err := strconv.ParseUint(digits, 10, 32)
-	return uint32(n), err == nil && n > 0
-}
-
-// rowsNow asks the CPE which rows a table has, so that a row that another has
-// made is not taken for ours after a broken session. A CPE that does not list an
-// empty table is believed to have the rows that are known.
-func (b *Bridge) rowsNow(ctx context.Context, cpe acs.Caller, dev *device, table cwmp.Path) (map[uint32]bool, error) {
-	names, err := parameterNames(ctx, cpe, table, true)
-	if isFault(err) {
-		return knownRows(dev.state.Load().tree, table), nil
-	} else if err != nil {
-		return nil, err
-	}
-	rows := make(map[uint32]bool)
-	for _, n := range names {
-		if row, ok := rowNumber(table, n.Name); ok {
-			rows[row] = true
-		}
-	}
-	return rows, nil
-}
-
-func knownRows(t *tree.Tree, table cwmp.Path) map[uint32]bool {
-	rows := make(map[uint32]bool)
-	schema, parent, ok := tree.Split(table + "1.")
-	if !ok {
-		return rows
-	}
-	if id, ok := t.Template().LookupTable(schema); ok {
-		for _, n := range t.Rows(id, parent.Prefix(parent.Len()-1)) {
-			rows[n] = true
-		}
-	}
-	return rows
 }
 
 // seeRow reads what the CPE has put into the new row and returns the device as
@@ -400,10 +261,10 @@ func planRow(view *mapping.View, w *creation, ref dm.Ref) []pendingWrite {
 func (b *Bridge) addedRow(ctx context.Context, cpe acs.Caller, dev *device, w *creation, next *snapshot, ref dm.Ref, values []cwmp.ParameterValue) error {
 	dev.mu.Lock()
 	old := dev.state.Load()
-	c := change{tree: next.tree, program: next.program}
-	if id := next.tree.Template().ID(); id != old.rec.Template {
-		c.rec = old.rec.clone()
-		c.rec.Template = id
+	c := change{tree: next.tree, program: next.program, rec: old.rec.clone()}
+	c.rec.Template = next.tree.Template().ID()
+	if w.alone { // else the row is kept when the others are there too
+		c.rec.Adds = withoutAdd(c.rec.Adds, w.add)
 	}
 	c.update(next, values, b.now())
 	c.tree = c.writable()

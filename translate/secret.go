@@ -1,10 +1,14 @@
 package translate
 
 import (
+	"encoding/json"
 	"fmt"
 
+	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/store"
 )
+
+// Secrets are sealed in the records that they are part of, and in memory.
 
 // The password of connection requests is sealed in the device's record, also in
 // memory. It is sealed when it changes, not when the record is written: every
@@ -43,4 +47,46 @@ func (r *Record) checkPassword(s store.Sealer) error {
 		r.Username, r.Secret, r.Provisioned = "", nil, ""
 	}
 	return err
+}
+
+// credentials are what one file of an Operation is reached with.
+type credentials struct {
+	URL      string `json:"url,omitempty"`
+	Username string `json:"username,omitempty"`
+	Password string `json:"password,omitempty"`
+}
+
+// sealSecrets takes the credentials of a new operation out of it and seals them:
+// those of its transfer, or one for each of its changes.
+func (b *Bridge) sealSecrets(key cwmp.DeviceKey, op *Operation) {
+	var all []credentials
+	if t := op.Transfer; t != nil {
+		all = append(all, credentials{t.URL, t.Username, t.Password})
+		t.URL, t.Username, t.Password = redacted(t.URL), "", ""
+	}
+	for i := range op.Changes {
+		c := &op.Changes[i]
+		all = append(all, credentials{c.URL, c.Username, c.Password})
+		c.URL, c.Username, c.Password = redacted(c.URL), "", ""
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		panic(fmt.Sprintf("credentials of an operation of %s: %v", key, err)) // strings always marshal
+	}
+	op.Secret = b.cfg.Sealer.Seal(recordKey(key), text)
+}
+
+// openSecrets returns the credentials of an operation.
+func (b *Bridge) openSecrets(key cwmp.DeviceKey, op *Operation) (all []credentials, err error) {
+	text, err := b.cfg.Sealer.Open(recordKey(key), op.Secret)
+	if err == nil {
+		err = json.Unmarshal(text, &all)
+	}
+	if err == nil && len(all) != max(1, len(op.Changes)) {
+		err = fmt.Errorf("%d credentials for %d files", len(all), max(1, len(op.Changes)))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("credentials of %s: %w", op.Key, err)
+	}
+	return all, nil
 }

@@ -32,13 +32,17 @@ func (b *Bridge) Serve(ctx context.Context, s *acs.Session) error {
 		name string
 		do   func(context.Context, acs.Caller, *device) error
 	}{
+		{"deletion of what failed operations left", b.sweep}, // before anything is read that includes it
 		{"learning of its model", b.acquaint},
 		{"listing of methods", b.askMethods},
 		{"discovery", b.discoverIfNeeded},
-		{"deletion of what failed operations left", b.sweep},
 		{"listing of tables", b.relist},
 		{"provisioning", b.provision},
 		{"notification attributes", b.setAttributes},
+		{"operations", func(ctx context.Context, cpe acs.Caller, dev *device) error {
+			return b.carryOn(ctx, cpe, s.BaseURL(), dev)
+		}},
+		{"reboot", b.settleReboot}, // last: it ends the session
 	} {
 		err := step.do(ctx, cpe, dev)
 		if errors.Is(err, acs.ErrSessionLost) || ctx.Err() != nil {

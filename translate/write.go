@@ -195,6 +195,9 @@ func joinValues(live []*pendingWrite) []cwmp.ParameterValue {
 
 func setValues(ctx context.Context, cpe acs.Caller, values []cwmp.ParameterValue) (status int, err error) {
 	answer, err := cpe.Call(ctx, &cwmp.SetParameterValues{Values: values})
+	if err == nil {
+		err = statusFault(answer)
+	}
 	if err != nil {
 		return 0, err
 	}

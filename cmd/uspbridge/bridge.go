@@ -17,6 +17,7 @@ import (
 	"github.com/uspbridge/uspbridge/cwmp/capture"
 	"github.com/uspbridge/uspbridge/cwmp/connreq"
 	"github.com/uspbridge/uspbridge/cwmp/credential"
+	"github.com/uspbridge/uspbridge/cwmp/fileserver"
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/store/bolt"
 	"github.com/uspbridge/uspbridge/store/seal"
@@ -40,6 +41,7 @@ type bridge struct {
 	agents     *agent.Host
 	acs        *acs.Server
 	ways       ways
+	files      *fileserver.Server
 	console    *console.Server // nil: turned off
 	fleet      fleet
 
@@ -78,6 +80,9 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 		err = b.wire(ctx, metrics)
 	}
 	if err != nil {
+		if b.files != nil {
+			err = errors.Join(err, b.files.Close())
+		}
 		return nil, errors.Join(err, st.Close())
 	}
 	return b, nil
@@ -108,18 +113,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	if err != nil {
 		return fmt.Errorf("usp.endpoint_id: %w", err)
 	}
-	b.joint, err = translate.New(ctx, translate.Config{
-		Store: b.store, Sealer: b.sealer, Mappings: b.mappings, Endpoint: template,
-		InformInterval: time.Duration(cfg.CWMP.InformInterval), Deadline: time.Duration(cfg.CWMP.Deadline),
-		ConnectionRequest: translate.ConnectionRequest{
-			Client:  connreq.New(connreq.Config{MaxConcurrent: int(cfg.CWMP.ConnectionRequest.MaxConcurrent)}),
-			Timeout: time.Duration(cfg.CWMP.ConnectionRequest.Timeout), Settings: wakeSettings(cfg.CWMP),
-			Username: cfg.CWMP.ConnectionRequest.Username, Password: string(cfg.CWMP.ConnectionRequest.Password),
-			LeaveCredentials: !bool(cfg.CWMP.ConnectionRequest.Provision),
-		},
-		Discoveries: int(cfg.CWMP.Limits.Discoveries), Log: b.log, Registerer: metrics,
-	})
-	if err != nil {
+	if b.joint, err = b.newJoint(ctx, template, metrics); err != nil {
 		return err
 	}
 	if err := b.openKeyring(ctx); err != nil {
@@ -150,6 +144,9 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	if err != nil {
 		return err
 	}
+	if err := b.openFiles(metrics); err != nil {
+		return err
+	}
 	hosting := newHosting(b.agents, b.transports)
 	b.joint.Attach(b.acs, hosting)
 	if err := hosting.known(ctx, b.joint); err != nil {
@@ -163,6 +160,36 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 		Token: string(cfg.Console.Token), Fleet: b.fleet, Credentials: keyring{b.keyring}, Ready: b.ready, Gatherer: metrics, Log: b.log,
 	})
 	return err
+}
+
+// newJoint makes the joint of the two sides.
+func (b *bridge) newJoint(ctx context.Context, template translate.EndpointTemplate, metrics *prometheus.Registry) (*translate.Bridge, error) {
+	cfg := b.cfg
+	return translate.New(ctx, translate.Config{
+		Store: b.store, Sealer: b.sealer, Mappings: b.mappings, Endpoint: template,
+		InformInterval: time.Duration(cfg.CWMP.InformInterval), Deadline: time.Duration(cfg.CWMP.Deadline),
+		ConnectionRequest: translate.ConnectionRequest{
+			Client:  connreq.New(connreq.Config{MaxConcurrent: int(cfg.CWMP.ConnectionRequest.MaxConcurrent)}),
+			Timeout: time.Duration(cfg.CWMP.ConnectionRequest.Timeout), Settings: wakeSettings(cfg.CWMP),
+			Username: cfg.CWMP.ConnectionRequest.Username, Password: string(cfg.CWMP.ConnectionRequest.Password),
+			LeaveCredentials: !bool(cfg.CWMP.ConnectionRequest.Provision),
+		},
+		Files:       translate.FileConfig{URL: cfg.CWMP.Files.URL, Life: time.Duration(cfg.CWMP.Files.TokenLife)},
+		Discoveries: int(cfg.CWMP.Limits.Discoveries), Log: b.log, Registerer: metrics,
+	})
+}
+
+// openFiles makes the file server for CPE.
+func (b *bridge) openFiles(metrics *prometheus.Registry) (err error) {
+	c := b.cfg.CWMP.Files
+	b.files, err = fileserver.New(fileserver.Config{
+		Dir: b.cfg.filesDir(), Grants: b.joint, MaxUpload: int64(c.MaxUpload), Log: b.log, Metrics: metrics,
+	})
+	if err != nil {
+		return fmt.Errorf("cwmp.files.dir: %w", err)
+	}
+	b.joint.AttachFiles(b.files)
+	return nil
 }
 
 func (b *bridge) mtps() []mtp.Transport {

@@ -44,7 +44,16 @@ type CWMPConfig struct {
 	Notification      NotificationConfig      `mapstructure:"lightweight_notification"`
 	Deadline          Duration                `mapstructure:"deadline"` // of one live operation on a CPE
 	Limits            LimitsConfig            `mapstructure:"limits"`
+	Files             FilesConfig             `mapstructure:"files"`
 	Upstream          UpstreamConfig          `mapstructure:"upstream"`
+}
+
+// FilesConfig is the file server for Download and Upload, on the CPE's listener.
+type FilesConfig struct {
+	Dir       string   `mapstructure:"dir"` // "": files in data_dir
+	URL       string   `mapstructure:"url"` // how CPE reach it; "": as they reach the ACS
+	MaxUpload Size     `mapstructure:"max_upload"`
+	TokenLife Duration `mapstructure:"token_life"` // how long a transfer may take
 }
 
 // ClientTLS is used where a broker's URL asks for TLS. Without ca the system's
@@ -160,6 +169,7 @@ func defaultConfig() Config {
 			ConnectionRequest: defaultConnectionRequest(),
 			Deadline:          Duration(30 * time.Second),
 			Limits:            defaultLimits(),
+			Files:             FilesConfig{MaxUpload: 64 << 20, TokenLife: Duration(time.Hour)},
 		},
 		USP: USPConfig{
 			EndpointID: "ops::{oui}-{product_class}-{serial}",
@@ -188,6 +198,14 @@ func (c *Config) keyFile() string {
 		return c.Store.KeyFile
 	}
 	return filepath.Join(c.DataDir, "secret.key")
+}
+
+// filesDir is where files for CPE lie, and those from them.
+func (c *Config) filesDir() string {
+	if c.CWMP.Files.Dir != "" {
+		return c.CWMP.Files.Dir
+	}
+	return filepath.Join(c.DataDir, "files")
 }
 
 // Secret is a text that is never shown: it prints as <secret>.

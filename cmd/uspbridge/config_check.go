@@ -58,8 +58,22 @@ func (l *configLoader) checkCWMP(c CWMPConfig) {
 		l.wrong("cwmp.deadline", "must be more than 0")
 	}
 	l.checkLimits(c.Limits)
+	l.checkFiles(c.Files)
 	if c.Upstream.URL != "" {
 		l.wrong("cwmp.upstream.url", "passing devices through to an existing ACS is not built into this version; leave it empty")
+	}
+}
+
+func (l *configLoader) checkFiles(c FilesConfig) {
+	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
+		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
+		l.wrong("cwmp.files.url", "is not the scheme and host that CPE use; write for example https://acs.example:7547")
+	}
+	if c.MaxUpload == 0 {
+		l.wrong("cwmp.files.max_upload", "must be more than 0")
+	}
+	if c.TokenLife == 0 {
+		l.wrong("cwmp.files.token_life", "must be more than 0")
 	}
 }
 

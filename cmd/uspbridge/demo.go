@@ -23,7 +23,7 @@ var demoSerials = [...]string{"DEMO098", "DEMO181"}
 // demo runs two simulated CPE against this bridge until ctx ends, and tells what
 // to try once both are discovered.
 func (a *app) demo(ctx context.Context, b *bridge) error {
-	sim, err := cpesim.NewFleet(cpesim.FleetConfig{StateDir: filepath.Join(b.cfg.DataDir, "demo"), Log: b.log})
+	sim, err := cpesim.NewFleet(cpesim.FleetConfig{StateDir: filepath.Join(b.cfg.DataDir, "demo"), Log: b.log, Transfer: cpesim.HTTPTransfer(nil)})
 	if err != nil {
 		return err
 	}

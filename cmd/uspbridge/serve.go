@@ -10,10 +10,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/uspbridge/uspbridge/cwmp/fileserver"
 	"github.com/uspbridge/uspbridge/usp/mtp/websocket"
 )
 
@@ -81,7 +83,7 @@ func (a *app) serve(ctx context.Context, cfg *Config, log *slog.Logger, o serveO
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.store.Close()) }()
+	defer func() { err = errors.Join(err, b.files.Close(), b.store.Close()) }()
 	if err := b.listen(); err != nil {
 		return err
 	}
@@ -150,12 +152,23 @@ func (b *bridge) run(ctx context.Context, more func(front *group)) error {
 	return cause
 }
 
+// cwmpHandler is what CPE reach: files below one path, the ACS at any other.
+func (b *bridge) cwmpHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, fileserver.Prefix) {
+			b.files.ServeHTTP(w, r)
+		} else {
+			b.acs.ServeHTTP(w, r)
+		}
+	})
+}
+
 // serveCWMP answers CPE until ctx ends.
 func (b *bridge) serveCWMP(ctx context.Context) error {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true) // TR-069 3.4.1; the time bounds of bodies do not hold in HTTP/2
 	srv := &http.Server{
-		Handler: b.acs, ConnContext: b.connContext, Protocols: &protocols,
+		Handler: b.cwmpHandler(), ConnContext: b.connContext, Protocols: &protocols,
 		ReadHeaderTimeout: cwmpHeaderTimeout, IdleTimeout: cwmpIdleTimeout, MaxHeaderBytes: cwmpMaxHeader,
 		ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
 	}

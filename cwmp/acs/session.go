@@ -21,6 +21,7 @@ type Session struct {
 	useVer   string // UseCWMPVersion of the InformResponse, "" for none
 	user     string
 	remote   string
+	base     string // "http://host:port" as the CPE wrote it
 	started  time.Time
 	detached Caller // of Detached; nil in real sessions
 
@@ -80,6 +81,10 @@ func (x *Session) Data() any { return x.data }
 // SetData keeps what the Fleet knows of the session's CPE, to have it at hand in
 // its later methods.
 func (x *Session) SetData(v any) { x.data = v }
+
+// BaseURL returns the scheme and the host that the CPE addressed the ACS by,
+// "http://acs.example.net:7547": what else listens there it reaches by it too.
+func (x *Session) BaseURL() string { return x.base }
 
 // Started returns when the Inform came.
 func (x *Session) Started() time.Time { return x.started }

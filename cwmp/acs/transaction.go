@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -178,7 +179,7 @@ func (s *Server) newSession(r *http.Request, e *exchange, inform *cwmp.Inform, u
 	x := &Session{
 		id: newSessionID(), key: inform.DeviceID.Key(), inform: inform, version: e.env.Version,
 		useVer: useVersion(e.env.SupportedVersions), user: user, remote: r.RemoteAddr, started: time.Now(),
-		server: s, conn: connectionOf(r.Context()),
+		base: baseURL(r), server: s, conn: connectionOf(r.Context()),
 		inbox: make(chan *exchange), done: make(chan struct{}), now: e,
 	}
 	asked := min(time.Duration(e.env.SessionTimeout)*time.Second, maxAskedTimeout)
@@ -188,6 +189,15 @@ func (s *Server) newSession(r *http.Request, e *exchange, inform *cwmp.Inform, u
 		x.tap = e.tap
 	}
 	return x
+}
+
+// baseURL returns the scheme and host of a request's URL.
+func baseURL(r *http.Request) string {
+	u := url.URL{Scheme: "http", Host: r.Host}
+	if r.TLS != nil {
+		u.Scheme = "https"
+	}
+	return u.String()
 }
 
 // useVersion answers SupportedCWMPVersions ("1.0,1.1,…") with the highest

@@ -95,6 +95,7 @@ func (c *compiler) ownNodes() {
 		c.ownNode(own, n, "X_USPBRIDGE_CWMP.")
 	}
 	c.ownNode(own, &dm.Node{Name: "Refresh()", Kind: dm.Command, Async: true}, "X_USPBRIDGE_CWMP.")
+	c.commandNodes()
 }
 
 // ownNode adds a node that the bridge serves, known to it as prefix + name.
