@@ -56,6 +56,14 @@ func limited(t testing.TB) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), Patience)
 }
 
+// TryOperate runs a command whose answer may never come.
+func (c *Controller) TryOperate(agent usp.EndpointID, command, key string) error {
+	ctx, cancel := limited(c.t)
+	defer cancel()
+	_, err := c.Client.Operate(ctx, agent, &usppb.Operate{Command: command, CommandKey: key, SendResp: true})
+	return err
+}
+
 // Get reads parameters and returns their values by full path.
 func (c *Controller) Get(agent usp.EndpointID, paths ...string) map[string]string {
 	c.t.Helper()
@@ -186,12 +194,18 @@ func (c *Controller) Instances(agent usp.EndpointID, table string) []string {
 	return rows
 }
 
-// Operate runs a command and returns its result.
+// Operate runs a command without arguments and returns its result.
 func (c *Controller) Operate(agent usp.EndpointID, command, key string) *usppb.OperateResp_OperationResult {
+	c.t.Helper()
+	return c.OperateWith(agent, command, key, nil)
+}
+
+// OperateWith is Operate with arguments.
+func (c *Controller) OperateWith(agent usp.EndpointID, command, key string, args map[string]string) *usppb.OperateResp_OperationResult {
 	c.t.Helper()
 	ctx, cancel := limited(c.t)
 	defer cancel()
-	resp, err := c.Client.Operate(ctx, agent, &usppb.Operate{Command: command, CommandKey: key, SendResp: true})
+	resp, err := c.Client.Operate(ctx, agent, &usppb.Operate{Command: command, CommandKey: key, SendResp: true, InputArgs: args})
 	if err != nil {
 		c.t.Fatalf("Operate %s: %v", command, err)
 	}

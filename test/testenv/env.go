@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -37,7 +39,8 @@ type CPE struct {
 func Start(t testing.TB, p *Program, c Config) *Env {
 	t.Helper()
 	e := &Env{Bridge: startBridge(t, p, c), t: t, added: new(atomic.Int64)}
-	fleet, err := cpesim.NewFleet(cpesim.FleetConfig{BootTime: 20 * time.Millisecond, TLS: cmp.Or(c.TLS, c.CPETLS)})
+	secure := cmp.Or(c.TLS, c.CPETLS)
+	fleet, err := cpesim.NewFleet(cpesim.FleetConfig{BootTime: 20 * time.Millisecond, TLS: secure, Transfer: cpesim.HTTPTransfer(secure)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +98,17 @@ func (e *Env) Boot(c cpesim.Config) *CPE {
 // whose identity has no character that would have to be escaped, but blanks.
 func endpointOf(id cwmp.DeviceID) usp.EndpointID {
 	return usp.EndpointID("ops::" + strings.ReplaceAll(id.OUI+"-"+id.ProductClass+"-"+id.SerialNumber, " ", "%20"))
+}
+
+// FilesDir returns the directory of the bridge's files for CPE.
+func (e *Env) FilesDir() string { return filepath.Join(e.dir, "data", "files") }
+
+// File puts a file where CPE can download it.
+func (e *Env) File(name, content string) {
+	e.t.Helper()
+	if err := os.WriteFile(filepath.Join(e.FilesDir(), name), []byte(content), 0o600); err != nil {
+		e.t.Fatal(err)
+	}
 }
 
 // AwaitDiscovery waits until the bridge knows the CPE's tree and the session has

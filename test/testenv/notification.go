@@ -15,15 +15,29 @@ type Notification struct {
 	Path   string // of the parameter, row, event or command
 	Value  string // of a ValueChange
 	Params map[string]string
+	Key    string // of an OperationComplete
+	Error  string // of an OperationComplete that tells of a failure
 }
 
 // Subscribe adds an enabled subscription and returns its ID.
 func (c *Controller) Subscribe(agent usp.EndpointID, kind, reference string) string {
 	c.t.Helper()
+	return c.subscribe(agent, kind, reference, "false")
+}
+
+// SubscribeSurely is Subscribe with notifications that are sent again until the
+// controller has answered them, whatever becomes of the bridge meanwhile.
+func (c *Controller) SubscribeSurely(agent usp.EndpointID, kind, reference string) string {
+	c.t.Helper()
+	return c.subscribe(agent, kind, reference, "true")
+}
+
+func (c *Controller) subscribe(agent usp.EndpointID, kind, reference, retry string) string {
+	c.t.Helper()
 	c.last++
 	id := fmt.Sprintf("subscription-%d", c.last)
 	c.Add(agent, "Device.LocalAgent.Subscription.", map[string]string{
-		"ID": id, "NotifType": kind, "ReferenceList": reference, "Enable": "true", "Persistent": "true",
+		"ID": id, "NotifType": kind, "ReferenceList": reference, "Enable": "true", "Persistent": "true", "NotifRetry": retry,
 	})
 	return id
 }
@@ -66,6 +80,9 @@ func read(n client.Notification) Notification {
 	}
 	if o := n.Notify.GetOperComplete(); o != nil {
 		note.Kind, note.Path, note.Params = "OperationComplete", o.GetObjPath()+o.GetCommandName(), o.GetReqOutputArgs().GetOutputArgs()
+	}
+	if o := n.Notify.GetOperComplete(); o != nil {
+		note.Key, note.Error = o.GetCommandKey(), o.GetCmdFailure().GetErrMsg()
 	}
 	if n.Notify.GetOnBoardReq() != nil {
 		note.Kind = "OnBoardRequest"
