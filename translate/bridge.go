@@ -40,6 +40,9 @@ type Config struct {
 
 	// IdleTime is how long an unused device stays in memory (default 1 min).
 	IdleTime time.Duration
+	// Devices is how many are in memory at most before those are dropped that
+	// have been idle for a shorter time, of some 40 kB each (default 20000).
+	Devices int
 
 	Log        *slog.Logger
 	Now        func() time.Time // default time.Now
@@ -125,6 +128,9 @@ func New(ctx context.Context, cfg Config) (*Bridge, error) {
 	if cfg.IdleTime <= 0 {
 		cfg.IdleTime = time.Minute
 	}
+	if cfg.Devices <= 0 {
+		cfg.Devices = 20_000
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -166,14 +172,14 @@ func (b *Bridge) Run(ctx context.Context) {
 	defer running.Wait()
 	running.Go(func() { b.throttle.run(ctx, b.wakeToDiscover) })
 	running.Go(func() { b.runDue(ctx) })
-	tick := time.NewTicker(b.cfg.IdleTime / 4)
+	tick := time.NewTicker(evictEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			b.devices.evict(b.now().Add(-b.cfg.IdleTime))
+			b.devices.makeRoom(b.cfg.Devices, b.cfg.IdleTime)
 		}
 	}
 }

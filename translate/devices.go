@@ -73,6 +73,7 @@ type devices struct {
 	shards    [64]deviceShard
 	seed      maphash.Seed
 	endpoints sync.Map // usp.EndpointID → cwmp.DeviceKey, of devices in memory
+	crowded   bool     // makeRoom's
 }
 
 type deviceShard struct {
@@ -194,6 +195,30 @@ func (d *devices) evict(before time.Time) (dropped int) {
 		s.mu.Unlock()
 	}
 	return dropped
+}
+
+// evictEvery is how often idle devices are looked for. Between two looks no more
+// devices come than a node has sessions for.
+const evictEvery = time.Second
+
+// makeRoom drops devices that have been idle for a time, and for less and less of
+// it while there are more than max. That happens is told once, and that it is over.
+func (d *devices) makeRoom(max int, idle time.Duration) {
+	d.evict(d.now().Add(-idle))
+	crowded := d.loaded() > max
+	for d.loaded() > max && idle > evictEvery {
+		idle /= 2
+		d.evict(d.now().Add(-idle))
+	}
+	if crowded == d.crowded {
+		return
+	}
+	d.crowded = crowded
+	if crowded {
+		d.log.Warn("limit reached: devices stay in memory for a shorter time", "limit", "cwmp.limits.devices", "value", max)
+	} else {
+		d.log.Info("limit no longer reached", "limit", "cwmp.limits.devices", "value", max)
+	}
 }
 
 // loaded returns how many devices are in memory.

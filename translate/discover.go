@@ -269,7 +269,8 @@ func (d *discovery) take(names []cwmp.ParameterInfo, path cwmp.Path) error {
 	if root == "" {
 		return errNothingNamed
 	}
-	d.root, d.names = root, withoutRepeats(names)
+	// The root is kept with the device: a part of the envelope would keep it all.
+	d.root, d.names = cwmp.Path(strings.Clone(string(root))), withoutRepeats(names)
 	return nil
 }
 

@@ -19,6 +19,7 @@ type LimitsConfig struct {
 	Bodies      Size     `mapstructure:"bodies"`      // in memory at once
 	RetryAfter  Duration `mapstructure:"retry_after"` // told to CPE that are sent away
 	Discoveries Count    `mapstructure:"discoveries"` // at once
+	Devices     Count    `mapstructure:"devices"`     // in memory, the others are in the store only
 
 	Body            Size     `mapstructure:"body"`   // of one message
 	Inform          Size     `mapstructure:"inform"` // of the first message of a session
@@ -32,7 +33,7 @@ type LimitsConfig struct {
 
 func defaultLimits() LimitsConfig {
 	return LimitsConfig{
-		Sessions: 10_000, Connections: 15_000, Bodies: 256 << 20, RetryAfter: Duration(30 * time.Second), Discoveries: 32,
+		Sessions: 10_000, Connections: 15_000, Bodies: 256 << 20, RetryAfter: Duration(30 * time.Second), Discoveries: 32, Devices: 20_000,
 		Body: 16 << 20, Inform: 1 << 20, BodyTimeout: Duration(30 * time.Second),
 		SessionTimeout: Duration(time.Minute), RPCTimeout: Duration(2 * time.Minute), SessionDuration: Duration(30 * time.Minute),
 		Requests: 256, Queue: 64,
@@ -56,7 +57,7 @@ func (l *configLoader) checkLimits(c LimitsConfig) {
 		zero bool
 	}{
 		{"sessions", c.Sessions == 0}, {"connections", c.Connections == 0}, {"bodies", c.Bodies == 0}, {"retry_after", c.RetryAfter == 0},
-		{"discoveries", c.Discoveries == 0}, {"body", c.Body == 0}, {"inform", c.Inform == 0}, {"body_timeout", c.BodyTimeout == 0},
+		{"discoveries", c.Discoveries == 0}, {"devices", c.Devices == 0}, {"body", c.Body == 0}, {"inform", c.Inform == 0}, {"body_timeout", c.BodyTimeout == 0},
 		{"session_timeout", c.SessionTimeout == 0}, {"rpc_timeout", c.RPCTimeout == 0}, {"session_duration", c.SessionDuration == 0},
 		{"requests", c.Requests == 0}, {"queue", c.Queue == 0},
 	} {

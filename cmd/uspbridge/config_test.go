@@ -42,7 +42,7 @@ cwmp:
   inform_interval: 1h30m
   connection_request: {timeout: 5s, username: "u", password: "p", provision: false}
   deadline: 12s
-  limits: {sessions: 5, connections: 6, bodies: 1GiB, retry_after: 1s, discoveries: 7, body: 8MiB, inform: 9KiB, body_timeout: 2s,
+  limits: {sessions: 5, connections: 6, bodies: 1GiB, retry_after: 1s, discoveries: 7, devices: 8, body: 8MiB, inform: 9KiB, body_timeout: 2s,
            session_timeout: 3s, rpc_timeout: 4s, session_duration: 5s, requests: 10, queue: 11}
   files: {dir: /tmp/files, url: "https://acs.example:7547", max_upload: 10MiB, token_life: 2h}
   upstream: {url: ""}
@@ -78,7 +78,7 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 				Throttle: ThrottleConfig{PerAddress: 7}, Certificate: CertificateConfig{Policy: "ignored", Rules: []CertificateRuleConfig{}}},
 			InformInterval:    Duration(90 * time.Minute),
 			ConnectionRequest: connectionRequest, Deadline: Duration(12 * time.Second),
-			Limits: LimitsConfig{Sessions: 5, Connections: 6, Bodies: 1 << 30, RetryAfter: Duration(time.Second), Discoveries: 7,
+			Limits: LimitsConfig{Sessions: 5, Connections: 6, Bodies: 1 << 30, RetryAfter: Duration(time.Second), Discoveries: 7, Devices: 8,
 				Body: 8 << 20, Inform: 9 << 10, BodyTimeout: Duration(2 * time.Second), SessionTimeout: Duration(3 * time.Second),
 				RPCTimeout: Duration(4 * time.Second), SessionDuration: Duration(5 * time.Second), Requests: 10, Queue: 11},
 			Files: FilesConfig{"/tmp/files", "https://acs.example:7547", 10 << 20, Duration(2 * time.Hour)},

@@ -72,6 +72,9 @@ func (m *measurement) burstRow(ctx context.Context, b *bridge, f *fleet, what, p
 	if err != nil {
 		return err
 	}
+	if err := b.heapProfile(ctx, profile+"-heap"); err != nil {
+		return err
+	}
 	away, err := b.metric(ctx, `uspbridge_cwmp_refused_total{reason="sessions"}`)
 	if err != nil {
 		away = []float64{0} // never counted
