@@ -3,11 +3,15 @@ package translate
 import (
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
 
 	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/acs"
+	"github.com/uspbridge/uspbridge/cwmp/cpesim"
+	"github.com/uspbridge/uspbridge/store"
 )
 
 // TestMakeRoom: devices leave memory when they have been idle for long enough, and
@@ -78,5 +82,65 @@ func TestDiscoveryLetsGoOfTheEnvelope(t *testing.T) {
 	clear(envelope)
 	if d.root != "Device." {
 		t.Errorf("the root became %q with the envelope", d.root)
+	}
+}
+
+// writes counts what goes to a store.
+type writes struct {
+	store.Store
+	batches atomic.Int32
+}
+
+func (w *writes) Enqueue(b *store.Batch, done func(error)) {
+	w.batches.Add(1)
+	w.Store.Enqueue(b, done)
+}
+
+// TestWritesOfASession: an Inform that says nothing new costs one write, when its
+// session has ended, in whatever way; one that does is not left to that.
+func TestWritesOfASession(t *testing.T) {
+	var st *writes
+	r := newRig(t, func(c *Config) { st = &writes{Store: c.Store}; c.Store = st })
+	u := r.add(cpesim.Config{})
+	u.discover(3)
+	told := acs.Detached(&cwmp.Inform{DeviceID: u.Identity()}, nil) // from now on it always says the same of itself
+	if err := r.Inform(t.Context(), told); err != nil {
+		t.Fatal(err)
+	}
+	r.Ended(told, nil)
+	boot := &cwmp.Inform{DeviceID: u.Identity(), Events: []cwmp.Event{{Code: cwmp.EventBoot}}}
+	periodic := &cwmp.Inform{DeviceID: u.Identity(), Events: []cwmp.Event{{Code: cwmp.EventPeriodic}}}
+	tests := []struct {
+		name             string
+		inform           *cwmp.Inform
+		end              error
+		atInform, atEnds int32
+	}{
+		{"nothing new", periodic, nil, 0, 1},
+		{"nothing new, the session breaks", periodic, acs.ErrSessionLost, 0, 1},
+		{"it has booted", boot, nil, 1, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r.skew.Add(int64(time.Minute)) // no two moments are the same
+			s := acs.Detached(tt.inform, nil)
+			before := st.batches.Load()
+			if err := r.Inform(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			informed := st.batches.Load()
+			r.Ended(s, tt.end)
+			if a, e := informed-before, st.batches.Load()-informed; a != tt.atInform || e != tt.atEnds {
+				t.Errorf("%d writes at the Inform and %d at the end, want %d and %d", a, e, tt.atInform, tt.atEnds)
+			}
+			until(t, "the Inform is stored", func() bool {
+				b, err := st.Get(t.Context(), recordKey(u.key))
+				if err != nil {
+					t.Fatal(err)
+				}
+				rec, err := decodeRecord(b)
+				return err == nil && rec.LastInform.Equal(u.record().LastInform)
+			})
+		})
 	}
 }

@@ -119,7 +119,8 @@ func (b *Bridge) takeInform(ctx context.Context, dev *device, s *acs.Session, in
 // publish makes a change of what is known of a CPE. Who is notified finds it in
 // the cache, but the store gets it only after the notifications are durable:
 // should the bridge die in between, the CPE says it again and controllers are
-// told once more rather than never.
+// told once more rather than never. That it has informed at all is stored when
+// the session has ended.
 func (b *Bridge) publish(ctx context.Context, dev *device, plan func(old *snapshot) (change, func(now *snapshot) []agent.Event)) error {
 	dev.mu.Lock()
 	old := dev.state.Load()
@@ -135,9 +136,12 @@ func (b *Bridge) publish(ctx context.Context, dev *device, plan func(old *snapsh
 
 	dev.mu.Lock()
 	defer dev.mu.Unlock()
-	written := change{rec: dev.state.Load().rec}
+	var written change
+	if c.rec != nil && !c.rec.moment(old.rec) {
+		written.rec = dev.state.Load().rec
+	}
 	if err != nil { // as if it had not been said, so that it is new when it is said again
-		written.rec = written.rec.clone() // what others have changed meanwhile stays
+		written.rec = dev.state.Load().rec.clone() // what others have changed meanwhile stays
 		written.rec.Software, written.rec.Reboot, written.rec.LastEvents = old.rec.Software, old.rec.Reboot, old.rec.LastEvents
 		written.tree, written.numbers = old.tree, old.numbers
 	} else {

@@ -3,6 +3,7 @@ package translate
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
@@ -123,6 +124,16 @@ func (r *Record) Key() cwmp.DeviceKey { return r.ID.Key() }
 func (r *Record) clone() *Record {
 	c := *r
 	return &c
+}
+
+// moment reports whether the record differs from an earlier one only in when the
+// CPE was here.
+func (r *Record) moment(before *Record) bool {
+	a, b := *r, *before
+	for _, x := range []*Record{&a, &b} {
+		x.LastInform, x.LastSession, x.LastEvents = time.Time{}, time.Time{}, nil
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 func (r *Record) encode() []byte {

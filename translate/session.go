@@ -61,14 +61,14 @@ func (b *Bridge) Ended(s *acs.Session, err error) {
 		return // the Inform was refused
 	}
 	defer b.devices.release(dev)
-	if err != nil {
-		b.log.Info("session broken", "device", dev.key, "error", err)
-		return
-	}
 	dev.mu.Lock()
 	defer dev.mu.Unlock()
 	rec := dev.state.Load().rec.clone()
-	rec.LastSession = b.now()
+	if err != nil {
+		b.log.Info("session broken", "device", dev.key, "error", err)
+	} else {
+		rec.LastSession = b.now()
+	}
 	var batch store.Batch
 	dev.apply(change{rec: rec}, &batch)
 	b.keep(dev, &batch)

@@ -207,8 +207,9 @@ func (t *throttle) relieve() {
 	t.since, t.absent = time.Time{}, nil
 }
 
-// run has listed devices woken until ctx ends. wake returns when the device has
-// come or when it will not; there are never more calls at once than turns.
+// run has listed devices woken until ctx ends. wake returns when the device's
+// session has ended or when there will be none: so there are about as many calls
+// at once as turns, and no more.
 func (t *throttle) run(ctx context.Context, wake func(context.Context, cwmp.DeviceKey)) {
 	t.begin()
 	var calls sync.WaitGroup
