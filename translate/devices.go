@@ -202,22 +202,22 @@ func (d *devices) evict(before time.Time) (dropped int) {
 const evictEvery = time.Second
 
 // makeRoom drops devices that have been idle for a time, and for less and less of
-// it while there are more than max. That happens is told once, and that it is over.
+// it while there are more than max. That it has to is told once, and once that it
+// has not for some time.
 func (d *devices) makeRoom(max int, idle time.Duration) {
 	d.evict(d.now().Add(-idle))
-	crowded := d.loaded() > max
-	for d.loaded() > max && idle > evictEvery {
+	n := d.loaded()
+	switch {
+	case n > max && !d.crowded:
+		d.crowded = true
+		d.log.Warn("limit reached: devices stay in memory for a shorter time", "limit", "cwmp.limits.devices", "value", max)
+	case n <= max/2 && d.crowded:
+		d.crowded = false
+		d.log.Info("limit no longer reached", "limit", "cwmp.limits.devices", "value", max)
+	}
+	for ; n > max && idle > evictEvery; n = d.loaded() {
 		idle /= 2
 		d.evict(d.now().Add(-idle))
-	}
-	if crowded == d.crowded {
-		return
-	}
-	d.crowded = crowded
-	if crowded {
-		d.log.Warn("limit reached: devices stay in memory for a shorter time", "limit", "cwmp.limits.devices", "value", max)
-	} else {
-		d.log.Info("limit no longer reached", "limit", "cwmp.limits.devices", "value", max)
 	}
 }
 

@@ -8,11 +8,27 @@
 // shared: where the table says "per second" or gives a latency, the simulated
 // side took its part of the same cores.
 //
-//	go run ./test/bench                    1,000 devices, under three minutes on two cores
-//	go run ./test/bench -devices 10000     the full run
+//	go run ./test/bench                    1,000 devices, under five minutes on two cores
 //	go run ./test/bench -profile DIR       also a CPU profile of each row
+//	go run ./test/bench -only secured      only some parts
 //
-// It has two parts. In the first, cached values may be of any age, so that a Get
-// never asks a CPE. In the second, after a restart, a status may be a millisecond
-// old, so that a Get of one always does.
+// Its parts, each with a bridge of its own:
+//
+//	fleet    One fleet. First, cached values may be of any age, so that a Get never
+//	         asks a CPE. Then, after a restart, a status may be a millisecond old, so
+//	         that a Get of one always does.
+//	secured  Plain sessions, each on a connection of its own: open, with digest
+//	         authentication, with TLS and a full handshake, with TLS resumed.
+//	held     CPE in session at the same time, each owing the bridge an answer: what
+//	         an open session takes of memory, and that all come to their end.
+//	burst    A mass reboot: CPE that boot within 10 s, first all new to the bridge,
+//	         then all known; how long until each is served, and at what memory. It
+//	         fails if one is lost.
+//
+// The full runs take minutes each; a process needs 15,000 open files for them:
+//
+//	go run ./test/bench -only fleet -devices 10000
+//	go run ./test/bench -only held -held 5000
+//	go run ./test/bench -only burst -burst 10000
+//	go run ./test/bench -only burst -burst 10000 -limits "sessions: 1000, connections: 1500, retry_after: 5s"
 package main
