@@ -1,6 +1,7 @@
 package cpesim
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -48,6 +49,7 @@ type scriptedACS struct {
 	informErr cwmp.FaultCode // answers each Inform
 
 	retryAfter string // header with each of replies
+	end        int    // HTTP status that ends a session; 204 if 0
 }
 
 func newACS(t testing.TB) *scriptedACS {
@@ -91,7 +93,7 @@ func (a *scriptedACS) serve(w http.ResponseWriter, r *http.Request) {
 		a.answers = append(a.answers, m)
 	}
 	if len(a.queue) == 0 {
-		w.WriteHeader(http.StatusNoContent)
+		w.WriteHeader(cmp.Or(a.end, http.StatusNoContent))
 		return
 	}
 	next := a.queue[0]

@@ -74,6 +74,19 @@ func TestSessionKeepsConnectionAndCookie(t *testing.T) {
 	}
 }
 
+// A session ends with an empty answer; TR-069 3.7.2.4 wants 204, but ACS send 200
+// too.
+func TestEndOfSession(t *testing.T) {
+	for _, status := range []int{http.StatusNoContent, http.StatusOK} {
+		b := newBench(t, Config{})
+		b.acs.set(func() { b.acs.end = status })
+		b.acs.ask(t, b.cpe, &cwmp.GetRPCMethods{})
+		if s := b.fleet.Stats(); s.FailedSessions != 0 {
+			t.Errorf("ended with %d: %s", status, s.LastError)
+		}
+	}
+}
+
 func TestPeriodicInform(t *testing.T) {
 	b := newBench(t, Config{PeriodicInform: 10 * time.Minute})
 	b.clock.advance(9 * time.Minute)
