@@ -76,7 +76,10 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 	}
 	box, err := openSealer(ctx, cfg, st, log, renewKey)
 	if err == nil {
-		b.sealer, b.store = box, seal.Store(st, box, sealedKinds...)
+		b.sealer, b.store = box, seal.Store(st, box, log, sealedKinds...)
+		err = b.openKeyring(ctx)
+	}
+	if err == nil {
 		err = b.wire(ctx, metrics)
 	}
 	if err != nil {
@@ -114,9 +117,6 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 		return fmt.Errorf("usp.endpoint_id: %w", err)
 	}
 	if b.joint, err = b.newJoint(ctx, template, metrics); err != nil {
-		return err
-	}
-	if err := b.openKeyring(ctx); err != nil {
 		return err
 	}
 	if b.ways, err = newWays(cfg.CWMP, b.joint, b.keyring, b.log, metrics); err != nil {

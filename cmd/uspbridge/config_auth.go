@@ -38,7 +38,7 @@ type AuthConfig struct {
 }
 
 var defaultAuth = AuthConfig{Mode: "none", Realm: "uspbridge", Algorithms: "MD5", QOP: "auth", NonceLife: Duration(5 * time.Minute),
-	Throttle: ThrottleConfig{PerAddress: 120, PerUser: 20}, Certificate: CertificateConfig{Policy: "ignored"}}
+	Throttle: ThrottleConfig{PerAddress: 600, PerUser: 20}, Certificate: CertificateConfig{Policy: "ignored"}}
 
 // ThrottleConfig is how many wrong passwords are taken in a minute; 0: any number.
 type ThrottleConfig struct {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/uspbridge/uspbridge/store"
 )
@@ -13,6 +14,7 @@ import (
 type sealing struct {
 	store.Store
 	box   *Box
+	log   *slog.Logger
 	kinds [store.Kinds]bool
 }
 
@@ -23,8 +25,8 @@ type sealing struct {
 //
 // A compare-and-set of a sealed record first waits for all that was enqueued
 // before it; do not make them often.
-func Store(inner store.Store, box *Box, kinds ...store.Kind) store.Store {
-	s := &sealing{Store: inner, box: box}
+func Store(inner store.Store, box *Box, log *slog.Logger, kinds ...store.Kind) store.Store {
+	s := &sealing{Store: inner, box: box, log: log}
 	for _, k := range kinds {
 		s.kinds[k] = true
 	}
@@ -95,7 +97,8 @@ func (s *sealing) Enqueue(b *store.Batch, done func(error)) {
 		return
 	}
 	if done == nil {
-		done = func(error) {} // as a conflict in the store itself: nobody wants to know
+		s.log.Error("records could not be stored", "records", b.Len(), "error", err)
+		return
 	}
 	go done(err) // not from here: the caller may hold a lock that done takes
 }

@@ -3,6 +3,7 @@ package seal_test
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -24,7 +25,7 @@ func TestStore(t *testing.T) {
 		for k := store.Kind(1); k < store.Kinds; k++ {
 			kinds = append(kinds, k)
 		}
-		return seal.Store(st, seal.Random(), kinds...)
+		return seal.Store(st, seal.Random(), slog.New(slog.DiscardHandler), kinds...)
 	})
 }
 
@@ -62,7 +63,7 @@ func TestStoreAtRest(t *testing.T) {
 	}
 	tree := func(owner string) store.Key { return store.Key{Kind: store.Tree, Owner: owner} }
 	meta := store.Key{Kind: store.Meta, Owner: "x"}
-	sealed := seal.Store(st, seal.Random(), store.Tree)
+	sealed := seal.Store(st, seal.Random(), slog.New(slog.DiscardHandler), store.Tree)
 
 	put(sealed, tree("a"), "battery staple")
 	put(sealed, meta, "correct horse")
@@ -82,7 +83,7 @@ func TestStoreAtRest(t *testing.T) {
 		t.Errorf("written again, it is not sealed: %q, %v", raw, err)
 	}
 
-	other := seal.Store(st, seal.Random(), store.Tree)
+	other := seal.Store(st, seal.Random(), slog.New(slog.DiscardHandler), store.Tree)
 	if got := get(other, tree("a")); got != "not there" {
 		t.Errorf("with another key: %q", got)
 	}
