@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
@@ -127,8 +128,11 @@ func (r *Record) clone() *Record {
 }
 
 // moment reports whether the record differs from an earlier one only in when the
-// CPE was here.
+// CPE was here. A boot is more: it is known by its events when it is told again.
 func (r *Record) moment(before *Record) bool {
+	if slices.Contains(r.LastEvents, cwmp.EventBoot) {
+		return false
+	}
 	a, b := *r, *before
 	for _, x := range []*Record{&a, &b} {
 		x.LastInform, x.LastSession, x.LastEvents = time.Time{}, time.Time{}, nil
