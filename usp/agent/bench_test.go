@@ -120,15 +120,32 @@ func BenchmarkDeliver(b *testing.B) {
 	}
 }
 
-// BenchmarkRoleCheck is the cost of one parameter's check under a role with
-// exceptions.
+// BenchmarkRoleCheck is the cost of one parameter's check: with full access, under
+// a role with exceptions, with targets that name rows, with one that searches.
 func BenchmarkRoleCheck(b *testing.B) {
-	t := newBench(b)
-	t.allow("Device.WiFi.SSID.*.Name", "----", "r---", "r---", "----")
-	g := t.host.agents.loaded(testAgent).state.Load().index(t.host.spec).controllers[secondary].grants
-	ref := t.ref("Device.WiFi.SSID.{i}.Name", 1)
-	b.ReportAllocs()
-	for b.Loop() {
-		g.can(ref, readParam)
+	for _, tc := range []struct {
+		name    string
+		by      usp.EndpointID
+		targets []string
+	}{
+		{"full", primary, nil},
+		{"restricted", secondary, []string{"Device.WiFi.", "Device.WiFi.SSID.*.Name"}},
+		{"rows", secondary, []string{"Device.WiFi.", "Device.WiFi.SSID.1.", "Device.WiFi.SSID.2.", "Device.WiFi.SSID.3."}},
+		{"search", secondary, []string{"Device.WiFi.", "Device.WiFi.SSID.[Enable==true]."}},
+	} {
+		b.Run(tc.name, func(b *testing.B) {
+			t := newBench(b)
+			for _, target := range tc.targets {
+				t.allow(target, "r---", "r---", "r---", "----")
+			}
+			a := t.access(tc.by)
+			ref := t.ref("Device.WiFi.SSID.{i}.Name", 1)
+			b.ReportAllocs()
+			for b.Loop() {
+				if !a.can(ref, readParam) {
+					b.Fatal("refused")
+				}
+			}
+		})
 	}
 }

@@ -129,7 +129,7 @@ func (h *Host) watch(d *device, a *agent) {
 	st := a.state.Load()
 	view := *d
 	view.state = st
-	r := resolver{device: &view, grants: h.builtin.grants, left: h.cfg.Limits.Matches}
+	r := resolver{device: &view, grants: h.builtin.roles.in(&view), left: h.cfg.Limits.Matches}
 	set := map[dm.Ref]bool{}
 	for _, sub := range st.index(h.spec).subscribers {
 		for _, p := range sub.references {

@@ -87,7 +87,7 @@ func (p *getPlan) appendObject(b []byte, g getGroup, values []Value) (_ []byte, 
 			continue
 		}
 		text := ""
-		if !n.Secured || p.s.grants.secured {
+		if !n.Secured || p.s.grants.shows(p.refs[g.from+i]) {
 			text = utf8Text(v.Text)
 		}
 		empty = false

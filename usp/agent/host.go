@@ -91,7 +91,7 @@ func New(cfg Config) (*Host, error) {
 	}
 	h.builtin = &controller{
 		endpoint: cfg.BuiltinController, enabled: true, minimumWait: time.Second, multiplier: 2,
-		grants: h.seed.index(h.spec).grantsOf(h.spec, h.seed, []string{rolePath(fullAccessRole)}),
+		roles: h.seed.index(h.spec).roleSetOf(h.spec, h.seed, []string{rolePath(fullAccessRole)}),
 	}
 	return h, nil
 }

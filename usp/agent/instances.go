@@ -88,7 +88,7 @@ func (s *session) uniqueKeys(row dm.Ref) map[string]string {
 	return s.device.uniqueKeys(row, s.grants)
 }
 
-func (d *device) uniqueKeys(row dm.Ref, g *grants) map[string]string {
+func (d *device) uniqueKeys(row dm.Ref, g *access) map[string]string {
 	var refs []dm.Ref
 	for _, key := range row.Node.Unique {
 		for _, name := range key {
@@ -96,7 +96,7 @@ func (d *device) uniqueKeys(row dm.Ref, g *grants) map[string]string {
 			if n == nil {
 				continue
 			}
-			if ref := (dm.Ref{Node: n, Inst: row.Inst}); g.can(ref, readParam) {
+			if ref := (dm.Ref{Node: n, Inst: row.Inst}); g.shows(ref) {
 				refs = append(refs, ref)
 			}
 		}

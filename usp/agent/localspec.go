@@ -95,6 +95,9 @@ type localSpec struct {
 	params   []*param // by Node.ID
 	commands map[*dm.Node]*commandDecl
 	root     *class
+
+	// roleSets are those that states of agents refer to; they alone change.
+	roleSets roleSets
 }
 
 // newLocalSpec compiles declarations; a mistake in them is an error here, at

@@ -59,7 +59,7 @@ func (h *Host) matchAll(d *device, a *agent, subs []*subscription, o occurrence)
 		if to == nil {
 			to = h.builtin
 		}
-		if !to.grants.can(o.ref, o.right) || !d.covered(sub, to, o.ref, o.kind) || !a.news(sub, o) {
+		if !to.roles.in(d).can(o.ref, o.right) || !d.covered(sub, to, o.ref, o.kind) || !a.news(sub, o) {
 			continue
 		}
 		if len(sub.settings) > 0 {
@@ -104,14 +104,14 @@ func (h *Host) occurrenceOf(d *device, ev Event) occurrence {
 	case ValueChanged:
 		return occurrence{kind: valueChange, ref: ev.Ref, value: ev.Value, right: notifyParam, fill: func(n *usppb.Notify, to *controller) {
 			v := utf8Text(ev.Value)
-			if ev.Ref.Node.Secured && !to.grants.secured {
+			if ev.Ref.Node.Secured && !to.roles.in(d).shows(ev.Ref) {
 				v = ""
 			}
 			n.Notification = &usppb.Notify_ValueChange_{ValueChange: &usppb.Notify_ValueChange{ParamPath: full, ParamValue: v}}
 		}}
 	case ObjectCreated:
 		return occurrence{kind: objectCreation, ref: ev.Ref, right: notifyCreation, fill: func(n *usppb.Notify, to *controller) {
-			n.Notification = &usppb.Notify_ObjCreation{ObjCreation: &usppb.Notify_ObjectCreation{ObjPath: full, UniqueKeys: d.uniqueKeys(ev.Ref, to.grants)}}
+			n.Notification = &usppb.Notify_ObjCreation{ObjCreation: &usppb.Notify_ObjectCreation{ObjPath: full, UniqueKeys: d.uniqueKeys(ev.Ref, to.roles.in(d))}}
 		}}
 	case ObjectDeleted:
 		return occurrence{kind: objectDeletion, ref: ev.Ref, right: notifyDeletion, fill: func(n *usppb.Notify, _ *controller) {
@@ -154,14 +154,17 @@ func (d *device) eventArgs(ev Event, to *controller) map[string]string {
 		return args
 	}
 	values := map[string]string{}
-	r := resolver{device: d, grants: to.grants, left: d.host.cfg.Limits.Matches}
+	r := resolver{device: d, grants: to.roles.in(d), left: d.host.cfg.Limits.Matches}
 	for _, p := range to.boot {
 		res, err := r.resolve(p)
 		if err != nil {
 			continue // not in this device's data model
 		}
 		for _, ref := range res.refs {
-			if v := d.peekOne(ref); ref.Node.Kind == dm.Param && to.grants.can(ref, readParam) && v.Err == nil && (!ref.Node.Secured || to.grants.secured) {
+			if ref.Node.Kind != dm.Param || !r.grants.shows(ref) {
+				continue
+			}
+			if v := d.peekOne(ref); v.Err == nil {
 				values[ref.Path()] = v.Text
 			}
 		}
@@ -242,7 +245,7 @@ func (d *device) ends(n *dm.Node, rest, kind string) bool {
 }
 
 func (d *device) rowMatches(table dm.Ref, row uint32, e *path.Expr, to *controller) bool {
-	w := walk{r: &resolver{device: d, grants: to.grants, left: 1}}
+	w := walk{r: &resolver{device: d, grants: to.roles.in(d), left: 1}}
 	rows := []uint32{row}
 	for i := range e.Components {
 		var err *usp.Error
@@ -254,7 +257,7 @@ func (d *device) rowMatches(table dm.Ref, row uint32, e *path.Expr, to *controll
 }
 
 func (d *device) coversFollowing(p path.Path, to *controller, ref dm.Ref) bool {
-	r := resolver{device: d, grants: to.grants, left: d.host.cfg.Limits.Matches}
+	r := resolver{device: d, grants: to.roles.in(d), left: d.host.cfg.Limits.Matches}
 	res, err := r.resolvePath(p, "")
 	if err != nil {
 		return false

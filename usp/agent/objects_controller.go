@@ -150,7 +150,7 @@ type controller struct {
 	instance uint32 // 0 for the built-in controller
 	endpoint usp.EndpointID
 	enabled  bool
-	grants   *grants
+	roles    *roleSet
 	mtps     []controllerAddress // enabled ones, by Order
 
 	minimumWait time.Duration
@@ -182,7 +182,7 @@ func (d *derived) compileControllers(spec *localSpec, s *state) {
 		if t, err := time.Parse(time.RFC3339, s.named(k, "PeriodicNotifTime")); err == nil && t.Year() > 1 {
 			c.phase = t
 		}
-		c.grants = d.grantsOf(spec, s, splitList(s.named(k, "AssignedRole")))
+		c.roles = d.roleSetOf(spec, s, splitList(s.named(k, "AssignedRole")))
 		c.mtps = compileMTPs(spec.classAt(controllerMTP), s, d.tables, k.inst)
 		boot := spec.classAt(bootParameter)
 		for _, b := range d.tables[rowKey{boot, k.inst}] {

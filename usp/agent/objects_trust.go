@@ -9,11 +9,7 @@ import (
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
-	"github.com/uspbridge/uspbridge/usp/path"
 )
-
-// maxTargets bounds the paths of a permission's Targets.
-const maxTargets = 64
 
 func trustObjects() []objectDecl {
 	flags := func(name string) paramDecl { return text(name, "----", permissionFlags) }
@@ -91,21 +87,6 @@ func permissionFlags(v string) error {
 		}
 	}
 	return nil
-}
-
-// parseTarget reads an entry of Targets: a path whose instances are numbers,
-// "*" or left out.
-func parseTarget(t string) (path.Path, error) {
-	p, err := path.Parse(t)
-	if err != nil {
-		return p, err
-	}
-	for _, st := range p.Steps {
-		if st.Kind == path.Search || st.Kind == path.Follow {
-			return p, fmt.Errorf("%q: search expressions and references are not taken as targets", shorten(t))
-		}
-	}
-	return p, nil
 }
 
 // The roles every agent starts with, by instance number.

@@ -195,7 +195,7 @@ func (h *Host) message(ctx context.Context, a *agent, by *controller, in *inboun
 	}
 	defer a.endRequest(key)
 	begin := time.Now()
-	s := &session{host: h, agent: a, by: by, grants: by.grants, reply: in.Reply}
+	s := &session{host: h, agent: a, by: by, reply: in.Reply}
 	resp, err := s.handle(ctx, req)
 	kind := record.TypeOf(msg) // the response's type is the next number, for all requests to an agent
 	switch {

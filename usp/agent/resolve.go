@@ -18,7 +18,7 @@ const maxFollows = 16
 // "Path Names").
 type resolver struct {
 	device *device
-	grants *grants
+	grants *access
 	left   int // matches that the message may still have
 }
 
@@ -176,7 +176,7 @@ func (w *walk) rows(table dm.Ref, e *path.Expr) ([]uint32, *usp.Error) {
 		return nil, unsupported(w.text)
 	}
 	all := w.r.device.instances(table)
-	if !w.r.grants.full {
+	if w.r.grants.set.uniform == nil || !w.r.grants.can(table, readInst) {
 		visible := make([]uint32, 0, len(all))
 		for _, n := range all {
 			if w.r.grants.can(dm.Ref{Node: table.Node, Inst: table.Inst.Append(n)}, readInst) {
@@ -212,16 +212,22 @@ func (w *walk) filter(table dm.Ref, rows []uint32, c *path.Component) ([]uint32,
 	if n.Kind != dm.Param {
 		return nil, unsupported(w.text)
 	}
+	refs := make([]dm.Ref, 0, len(rows))
+	shown := rows[:0:0]
+	for _, row := range rows {
+		if ref := (dm.Ref{Node: n, Inst: table.Inst.Append(row)}); w.r.grants.shows(ref) {
+			refs, shown = append(refs, ref), append(shown, row)
+		}
+	}
+	if rows = shown; len(rows) == 0 && !w.r.grants.mayShow(n) {
+		return nil, nil // not even whether the comparison suits it is told
+	}
 	if _, err := c.Match("", n.Type); err != nil {
 		return nil, w.mismatch(err)
 	}
-	refs := make([]dm.Ref, 0, len(rows))
-	for _, row := range rows {
-		refs = append(refs, dm.Ref{Node: n, Inst: table.Inst.Append(row)})
-	}
 	var out []uint32
 	for i, v := range w.r.device.peek(refs) {
-		if v.Err != nil || !w.r.grants.can(refs[i], readParam) || n.Secured && !w.r.grants.secured {
+		if v.Err != nil {
 			continue
 		}
 		ok, err := c.Match(v.Text, n.Type)
@@ -246,7 +252,7 @@ func (w *walk) filterFollowing(table dm.Ref, rows []uint32, c *path.Component) (
 		}
 		w.follows = sub.follows
 		for _, ref := range sub.out {
-			if ref.Node.Kind != dm.Param || !w.r.grants.can(ref, readParam) || ref.Node.Secured && !w.r.grants.secured {
+			if ref.Node.Kind != dm.Param || !w.r.grants.shows(ref) {
 				continue
 			}
 			v := w.r.device.peekOne(ref)
@@ -278,7 +284,7 @@ func (w *walk) follow(param dm.Ref, item uint32, rest []path.Step) *usp.Error {
 	if param.Node.Kind != dm.Param {
 		return unsupported(w.text)
 	}
-	if !w.r.grants.can(param, readParam) {
+	if !w.r.grants.shows(param) {
 		return nil
 	}
 	v := w.r.device.peekOne(param)

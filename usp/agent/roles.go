@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/uspbridge/uspbridge/usp/dm"
@@ -12,7 +14,7 @@ import (
 // rights is what a controller may do with one element: four groups (Param, Obj,
 // InstantiatedObj, CommandEvent) of four flags (rwxn), as in
 // Device.LocalAgent.ControllerTrust.Role.{i}.Permission.{i}.
-type rights uint16
+type rights uint32
 
 // The rights, named for what they allow.
 const (
@@ -32,9 +34,12 @@ const (
 	_
 	execute     // Operate
 	notifyEvent // Event, OperationComplete
-)
 
-const allRights = rights(0xffff)
+	readSecured // the value of a secured parameter; no flag, but from ControllerTrust.SecuredRoles
+
+	allRights = readSecured - 1
+	anyRight  = allRights | readSecured
+)
 
 // permission is one enabled row of a role's Permission table.
 type permission struct {
@@ -44,11 +49,21 @@ type permission struct {
 
 // role is an enabled row of the Role table, permissions first that take
 // precedence.
-type role struct{ permissions []permission }
+type role struct {
+	permissions []permission
+	secured     bool   // among ControllerTrust.SecuredRoles
+	content     []byte // the same for roles that allow the same
+}
 
 func (d *derived) compileRoles(spec *localSpec, s *state) {
 	d.roles = map[uint32]*role{}
 	roles, perms := spec.classAt(roleTable), spec.classAt(permissionTable)
+	secured := map[uint32]bool{}
+	for _, ref := range splitList(s.named(rowKey{class: spec.root}, trustObject+"SecuredRoles")) {
+		if n, ok := s.roleInstance(roles, ref); ok {
+			secured[n] = true
+		}
+	}
 	for _, n := range d.tables[rowKey{class: roles}] {
 		k := rowKey{roles, dm.Inst(n)}
 		if s.named(k, "Enable") != "true" {
@@ -57,15 +72,29 @@ func (d *derived) compileRoles(spec *localSpec, s *state) {
 		numbers := slices.Clone(d.tables[rowKey{perms, k.inst}])
 		order := func(p uint32) int64 { return number(s.named(rowKey{perms, k.inst.Append(p)}, "Order")) }
 		slices.SortStableFunc(numbers, func(a, b uint32) int { return int(min(max(order(b)-order(a), -1), 1)) })
-		r := &role{}
+		r := &role{secured: secured[n]}
 		for _, p := range numbers {
 			pk := rowKey{perms, k.inst.Append(p)}
 			if s.named(pk, "Enable") == "true" {
-				r.permissions = append(r.permissions, compilePermission(s, pk))
+				r.add(compilePermission(s, pk))
 			}
 		}
 		d.roles[n] = r
 	}
+}
+
+// add appends a permission. A secured role shows secured values where it lets
+// parameters be read (TR-369 "Special Roles").
+func (r *role) add(p permission) {
+	if r.secured && p.rights&readParam != 0 {
+		p.rights |= readSecured
+	}
+	r.permissions = append(r.permissions, p)
+	r.content = fmt.Appendf(r.content, "%x", uint32(p.rights))
+	for _, t := range p.targets {
+		r.content = t.Append(append(r.content, ' '))
+	}
+	r.content = append(r.content, '\n')
 }
 
 func compilePermission(s *state, k rowKey) permission {
@@ -87,7 +116,7 @@ func compilePermission(s *state, k rowKey) permission {
 
 // whole reports whether a role allows everything everywhere.
 func (r *role) whole() bool {
-	if len(r.permissions) != 1 || r.permissions[0].rights != allRights {
+	if len(r.permissions) != 1 || r.permissions[0].rights&allRights != allRights {
 		return false
 	}
 	for _, t := range r.permissions[0].targets {
@@ -98,118 +127,62 @@ func (r *role) whole() bool {
 	return false
 }
 
-// grants is the rights of one controller: the union of its roles, each of which
-// decides by the permission of highest Order that has the element among its
-// targets (TR-369 "A Controller's Role"). What was decided for a node of a
-// schema is kept, so that a check is one look-up.
-type grants struct {
-	roles   []*role
-	full    bool
-	secured bool // may see secured values (ControllerTrust.SecuredRoles)
-
-	decided sync.Map // *dm.Node -> decision
+// roleSets keeps role sets by their content: a million agents that have the roles
+// they started with share a few.
+type roleSets struct {
+	mu        sync.Mutex
+	byContent map[[sha256.Size]byte]*roleSet
 }
 
-// decision is the rights on a node; where they differ between rows they are
-// worked out each time.
-type decision struct {
-	rights rights
-	byRow  bool
+// maxRoleSets bounds the role sets kept. What is dropped lives on in the agents
+// that use it; others that have the same roles get another.
+const maxRoleSets = 1024
+
+// of returns the set of some roles.
+func (s *roleSets) of(roles []*role) *roleSet {
+	slices.SortFunc(roles, func(a, b *role) int { return bytes.Compare(a.content, b.content) })
+	roles = slices.CompactFunc(roles, func(a, b *role) bool { return bytes.Equal(a.content, b.content) })
+	sum := sha256.New()
+	for _, r := range roles {
+		fmt.Fprintf(sum, "%d %s", len(r.content), r.content)
+	}
+	key := [sha256.Size]byte(sum.Sum(nil))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if set := s.byContent[key]; set != nil {
+		return set
+	}
+	if s.byContent == nil || len(s.byContent) >= maxRoleSets {
+		s.byContent = map[[sha256.Size]byte]*roleSet{}
+	}
+	set := newRoleSet(roles)
+	s.byContent[key] = set
+	return set
 }
 
-func (d *derived) grantsOf(spec *localSpec, s *state, refs []string) *grants {
-	class := spec.classAt(roleTable)
-	secured := map[uint32]bool{}
-	for _, ref := range splitList(s.named(rowKey{class: spec.root}, trustObject+"SecuredRoles")) {
-		if n, ok := s.roleInstance(class, ref); ok {
-			secured[n] = true
+func newRoleSet(roles []*role) *roleSet {
+	s := &roleSet{roles: roles}
+	secured := false
+	for _, r := range roles {
+		secured = secured || r.secured
+		if r.whole() {
+			s.everywhere |= r.permissions[0].rights
 		}
 	}
-	g := &grants{}
+	if len(roles) == 0 || s.everywhere != 0 && (!secured || s.everywhere&readSecured != 0) {
+		s.uniform = &access{set: s}
+	}
+	return s
+}
+
+// roleSetOf returns the set of the roles that references name; those that are not
+// there or not enabled allow nothing.
+func (d *derived) roleSetOf(spec *localSpec, s *state, refs []string) *roleSet {
+	var roles []*role
 	for _, ref := range refs {
-		n, ok := s.roleInstance(class, ref)
-		if r := d.roles[n]; ok && r != nil {
-			g.roles = append(g.roles, r)
-			g.full = g.full || r.whole()
-			g.secured = g.secured || secured[n]
+		if n, ok := s.roleInstance(spec.classAt(roleTable), ref); ok && d.roles[n] != nil {
+			roles = append(roles, d.roles[n])
 		}
 	}
-	return g
-}
-
-// on returns the rights on an element. For a table the rows' targets with
-// numbers do not count.
-func (g *grants) on(ref dm.Ref) rights {
-	if g.full {
-		return allRights
-	}
-	if known, ok := g.decided.Load(ref.Node); ok {
-		if dec := known.(decision); !dec.byRow {
-			return dec.rights
-		}
-		r, _ := g.decide(ref)
-		return r
-	}
-	r, byRow := g.decide(ref)
-	g.decided.Store(ref.Node, decision{r, byRow})
-	return r
-}
-
-func (g *grants) decide(ref dm.Ref) (all rights, byRow bool) {
-	segments := strings.Split(strings.TrimSuffix(ref.Node.Path, "."), ".")
-	for _, r := range g.roles {
-		for _, p := range r.permissions {
-			covers, rows := p.covers(segments, ref.Inst)
-			byRow = byRow || rows
-			if covers {
-				all |= p.rights
-				break
-			}
-		}
-	}
-	return all, byRow
-}
-
-func (p *permission) covers(segments []string, inst dm.Instance) (covers, byRow bool) {
-	for _, t := range p.targets {
-		c, b := targetCovers(t.Steps, segments, inst)
-		covers, byRow = covers || c, byRow || b
-	}
-	return covers, byRow
-}
-
-// targetCovers reports whether a target has the element in it, and whether that
-// depends on the element's instance numbers.
-func targetCovers(steps []path.Step, segments []string, inst dm.Instance) (covers, byRow bool) {
-	depth := 0
-	match := true
-	for len(steps) > 0 {
-		if len(segments) == 0 {
-			return false, byRow
-		}
-		seg := segments[0]
-		segments = segments[1:]
-		if seg != "{i}" {
-			if steps[0].Kind != path.Name || steps[0].Name != seg {
-				return false, false
-			}
-			steps = steps[1:]
-			continue
-		}
-		switch st := steps[0]; st.Kind {
-		case path.Instance:
-			byRow = true
-			match = match && depth < inst.Len() && inst.At(depth) == st.Number
-			steps = steps[1:]
-		case path.Wildcard:
-			steps = steps[1:]
-		}
-		depth++
-	}
-	return match, byRow
-}
-
-// can reports whether all of need is granted on an element.
-func (g *grants) can(ref dm.Ref, need rights) bool {
-	return g.full || g.on(ref)&need == need
+	return spec.roleSets.of(roles)
 }

@@ -59,12 +59,13 @@ func withoutLocalAgent(s *dm.Schema) *dm.Schema {
 	if dev == nil || dev.Child("LocalAgent") == nil {
 		return s
 	}
-	root, trimmed := &dm.Node{Kind: dm.Object}, &dm.Node{Kind: dm.Object, Name: dev.Name, Path: dev.Path, Depth: dev.Depth, ID: dev.ID}
+	root, trimmed := *s.Root, *dev // Graft indexes the children anew
+	trimmed.Children = nil
 	for _, c := range dev.Children {
 		if c.Name != "LocalAgent" {
 			trimmed.Children = append(trimmed.Children, c)
 		}
 	}
-	root.Children = []*dm.Node{trimmed}
-	return &dm.Schema{Root: root}
+	root.Children = []*dm.Node{&trimmed}
+	return &dm.Schema{Root: &root}
 }

@@ -18,7 +18,7 @@ type session struct {
 	host     *Host
 	agent    *agent
 	by       *controller
-	grants   *grants
+	grants   *access // once the device is open
 	reply    mtp.Address
 	device   *device
 	resolver *resolver
@@ -86,7 +86,7 @@ func (s *session) open(ctx context.Context) *usp.Error {
 		}
 		return usp.Errorf(usp.ErrInternal, "", "the device cannot be loaded: %w", err)
 	}
-	s.device = d
+	s.device, s.grants = d, s.by.roles.in(d)
 	s.resolver = &resolver{device: d, grants: s.grants, left: s.host.cfg.Limits.Matches}
 	return nil
 }

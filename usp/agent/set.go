@@ -228,7 +228,7 @@ func (s *session) updatedValues(t *target, events *[]Event) {
 		}
 		if !s.grants.can(ref, readParam) {
 			delete(t.updated, rel)
-		} else if as.Param.Secured && !s.grants.secured {
+		} else if as.Param.Secured && !s.grants.shows(ref) {
 			t.updated[rel] = ""
 		} else {
 			t.updated[rel] = utf8Text(v)

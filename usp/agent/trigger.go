@@ -124,7 +124,7 @@ func (sub *subscription) ownOnly() bool {
 // change made so pulls no further triggers, since they could pull each other for
 // ever. The caller holds a.write.
 func (h *Host) applySettings(ctx context.Context, a *agent, n *notification) {
-	s := &session{host: h, agent: a, by: n.to, grants: n.to.grants, triggered: true}
+	s := &session{host: h, agent: a, by: n.to, triggered: true}
 	err := s.open(ctx)
 	var resp *usppb.Response
 	if err == nil {

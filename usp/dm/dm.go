@@ -93,9 +93,16 @@ type Node struct {
 	Required []string   // Command: input arguments that are mandatory
 	ID       int        // dense index within the owner's nodes, set by the owner
 	Local    bool       // true: served by the agent itself (LocalAgent and the like), false: by the device's Model
+	Seq      int        // dense index within the Schema that Build made, set by Build
 
+	home  *Schema
 	index map[string]*Node
 }
+
+// Home returns the Schema that Build put the node into, of whose nodes Seq is the
+// index; nil for a node that Build has not seen. Graft shares nodes, and its
+// copies of merged objects keep the home of a's node.
+func (n *Node) Home() *Schema { return n.home }
 
 // Child returns the child with that name, nil if there is none. The name of a
 // command ends in "()", that of an event in "!".
@@ -115,20 +122,22 @@ func (n *Node) IsObject() bool { return n.Kind == Object || n.Kind == Table }
 
 // Schema is a supported data model. Root's only named child is "Device".
 type Schema struct {
-	Root *Node
+	Root  *Node
+	Nodes int // how many Build has numbered; 0 for a Schema that Graft made
 }
 
 // Build sorts and indexes the tree below root and returns it as a Schema.
-// Path, Depth of every node are set from its position; the caller sets the rest.
+// Path, Depth and Seq of every node are set from its position; the caller sets the rest.
 // It fails on two children of one name and on more than MaxDepth {i}.
 func Build(root *Node) (*Schema, error) {
-	if err := root.seal("", 0); err != nil {
+	s := &Schema{Root: root}
+	if err := s.seal(root, "", 0); err != nil {
 		return nil, err
 	}
-	return &Schema{Root: root}, nil
+	return s, nil
 }
 
-func (n *Node) seal(parent string, depth int) error {
+func (s *Schema) seal(n *Node, parent string, depth int) error {
 	switch {
 	case n.Name == "":
 		n.Path = ""
@@ -142,7 +151,8 @@ func (n *Node) seal(parent string, depth int) error {
 	if depth > MaxDepth {
 		return fmt.Errorf("data model %s: %d nested tables, at most %d are handled", n.Path, depth, MaxDepth)
 	}
-	n.Depth = depth
+	n.Depth, n.home, n.Seq = depth, s, s.Nodes
+	s.Nodes++
 	sort.SliceStable(n.Children, func(i, j int) bool { return n.Children[i].Name < n.Children[j].Name })
 	if len(n.Children) > 8 {
 		n.index = make(map[string]*Node, len(n.Children))
@@ -154,7 +164,7 @@ func (n *Node) seal(parent string, depth int) error {
 		if n.index != nil {
 			n.index[c.Name] = c
 		}
-		if err := c.seal(n.Path, depth); err != nil {
+		if err := s.seal(c, n.Path, depth); err != nil {
 			return err
 		}
 	}
