@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/uspbridge/uspbridge/store"
@@ -68,16 +69,24 @@ func (l *auditLog) target(t *target) {
 	l.add(path, params, t.err)
 }
 
-// auditArgs returns the input arguments of a command for the audit trail,
-// without what opens doors.
-func auditArgs(args map[string]string) map[string]string {
+// auditArgs returns the input arguments of a command for the audit trail.
+func (s *session) auditArgs(call Call) map[string]string {
+	if own := s.host.spec.commands[call.Command.Node]; own != nil {
+		return auditArgs(call.Args, own.secret)
+	}
+	return auditArgs(call.Args, nil)
+}
+
+// auditArgs leaves out what opens doors: the arguments that are secret, and those
+// of which the name or the text tells it.
+func auditArgs(args map[string]string, secret []string) map[string]string {
 	if len(args) == 0 {
 		return nil
 	}
 	out := make(map[string]string, len(args))
 	for name, v := range args {
 		last := name[strings.LastIndexByte(name, '.')+1:]
-		if u, err := url.Parse(v); strings.HasSuffix(last, "Password") || strings.HasPrefix(last, "Voucher") {
+		if u, err := url.Parse(v); strings.HasSuffix(last, "Password") || strings.HasPrefix(last, "Voucher") || slices.Contains(secret, name) {
 			v = masked
 		} else if err == nil && u.User != nil {
 			v = u.Redacted()

@@ -147,7 +147,7 @@ func (h *Host) ownEvents(tx *txn) []Event {
 			counted(k)
 		default:
 			for i, p := range k.class.params {
-				if p.get == nil && old.values[i] != r.values[i] {
+				if p.get == nil && !p.hidden && old.values[i] != r.values[i] {
 					events = append(events, Event{Kind: ValueChanged, Ref: dm.Ref{Node: p.node, Inst: k.inst}, Value: r.values[i]})
 				}
 			}

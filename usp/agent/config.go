@@ -49,7 +49,7 @@ type Identity struct {
 // with.
 type ControllerConfig struct {
 	EndpointID usp.EndpointID
-	Role       string // FullAccess (default) or Untrusted
+	Role       string // FullAccess (default), Untrusted or one of Config.Roles
 	// MTP is how the controller is reached. Zero: it connects to us.
 	MTP mtp.Address
 }
@@ -90,6 +90,12 @@ type Config struct {
 	Devices     Devices
 	Transports  []mtp.Transport
 	Controllers []ControllerConfig
+	Roles       []RoleConfig
+	Challenges  []ChallengeConfig
+
+	// Sealer encrypts the agents' secured values in the store; nil leaves them as
+	// they are.
+	Sealer store.Sealer
 
 	// BuiltinController speaks for the command line (default BuiltinController).
 	BuiltinController usp.EndpointID
@@ -131,13 +137,19 @@ func (c *Config) validate() error {
 		c.Now = time.Now
 	}
 	c.Limits.setDefaults()
-	return c.validateControllers()
+	for _, check := range []func() error{c.validateRoles, c.validateChallenges, c.validateControllers} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *Config) validateControllers() error {
 	if len(c.Controllers) > maxSeeded {
 		return fmt.Errorf("agent: %d controllers are configured, at most %d can be", len(c.Controllers), maxSeeded)
 	}
+	roles := c.roleNames()
 	seen := map[usp.EndpointID]bool{c.BuiltinController: true}
 	for i := range c.Controllers {
 		ctl := &c.Controllers[i]
@@ -148,12 +160,11 @@ func (c *Config) validateControllers() error {
 			return fmt.Errorf("agent: controller %d: endpoint id %s is there twice or reserved", i+1, ctl.EndpointID)
 		}
 		seen[ctl.EndpointID] = true
-		switch ctl.Role {
-		case "":
+		if ctl.Role == "" {
 			ctl.Role = FullAccess
-		case FullAccess, Untrusted:
-		default:
-			return fmt.Errorf("agent: controller %s: unknown role %q: want %q or %q", ctl.EndpointID, ctl.Role, FullAccess, Untrusted)
+		}
+		if !roles[ctl.Role] {
+			return fmt.Errorf("agent: controller %s: unknown role %q: want %q, %q or a configured one", ctl.EndpointID, ctl.Role, FullAccess, Untrusted)
 		}
 		switch ctl.MTP.Protocol {
 		case "", mtp.WebSocket, mtp.MQTT, mtp.STOMP:

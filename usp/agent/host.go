@@ -35,7 +35,10 @@ type Host struct {
 	volatile  volatile
 	builtin   *controller
 	protocols []string
-	started   time.Time
+
+	challengeKeys map[uint32]string // of the configured challenges, by instance
+
+	started time.Time
 
 	sequence   atomic.Uint64 // makes names of messages and records unique
 	operations atomic.Int64  // running asynchronous operations
@@ -101,22 +104,28 @@ func New(cfg Config) (*Host, error) {
 func (h *Host) seedState(ctx context.Context) (*state, error) {
 	s := &state{rows: map[rowKey]*row{}, next: map[rowKey]uint32{}}
 	s.rows[rowKey{class: h.spec.root}] = h.spec.root.fresh()
-	seedRoles(h.spec, s)
+	roles, err := h.seedRoles(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.seedChallenges(ctx, s, roles); err != nil {
+		return nil, err
+	}
 	for i, t := range h.cfg.Transports {
 		s.put(h.spec.classAt(mtpTable), dm.Inst(uint32(i+1)), map[string]string{"Protocol": string(t.Protocol())})
 	}
-	numbers, err := h.controllerNumbers(ctx)
+	var ids []string
+	for _, c := range h.cfg.Controllers {
+		ids = append(ids, string(c.EndpointID))
+	}
+	numbers, err := h.seedNumbers(ctx, "controllers", 1, ids)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range h.cfg.Controllers {
-		role := uint32(fullAccessRole)
-		if c.Role == Untrusted {
-			role = untrustedRole
-		}
 		n := numbers[string(c.EndpointID)]
 		s.put(h.classes.controller, dm.Inst(n), map[string]string{
-			"Enable": "true", "EndpointID": string(c.EndpointID), "AssignedRole": rolePath(role),
+			"Enable": "true", "EndpointID": string(c.EndpointID), "AssignedRole": rolePath(roles[c.Role]),
 		})
 		if c.MTP.Protocol == "" {
 			continue
@@ -140,38 +149,38 @@ func (s *state) put(c *class, inst dm.Instance, values map[string]string) {
 	s.rows[rowKey{c, inst}] = r
 }
 
-// controllerNumbers returns the instance numbers of the configured controllers.
-// They are kept: a controller has the same number whatever becomes of the
-// others in the configuration (TR-369 R-ARC.8).
-func (h *Host) controllerNumbers(ctx context.Context) (map[string]uint32, error) {
-	key := store.Key{Kind: store.Meta, Owner: "agent", Name: "controllers"}
+// seedNumbers returns the instance numbers of configured rows of one kind, from
+// first on. They are kept: a row has the same number whatever becomes of the others
+// in the configuration (TR-369 R-ARC.8).
+func (h *Host) seedNumbers(ctx context.Context, kind string, first uint32, names []string) (map[string]uint32, error) {
+	key := store.Key{Kind: store.Meta, Owner: "agent", Name: kind}
 	for {
 		old, err := h.cfg.Store.Get(ctx, key)
 		if errors.Is(err, store.ErrNotFound) {
 			old, err = nil, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("numbers of the configured controllers: %w", err)
+			return nil, fmt.Errorf("numbers of the configured %s: %w", kind, err)
 		}
 		numbers := map[string]uint32{}
 		if old != nil {
 			if err := json.Unmarshal(old, &numbers); err != nil {
-				return nil, fmt.Errorf("numbers of the configured controllers: %w", err)
+				return nil, fmt.Errorf("numbers of the configured %s: %w", kind, err)
 			}
 		}
 		known := len(numbers)
-		var most uint32
+		next := first
 		for _, n := range numbers {
-			most = max(most, n)
+			next = max(next, n+1)
 		}
-		for _, c := range h.cfg.Controllers {
-			if _, ok := numbers[string(c.EndpointID)]; !ok {
-				most++
-				numbers[string(c.EndpointID)] = most
+		for _, name := range names {
+			if _, ok := numbers[name]; !ok {
+				numbers[name] = next
+				next++
 			}
 		}
-		if most > maxSeeded {
-			return nil, fmt.Errorf("more than %d controllers have been configured over time; numbers are not used again", maxSeeded)
+		if next > maxSeeded+1 {
+			return nil, fmt.Errorf("more than %d %s have been configured over time; numbers are not used again", maxSeeded, kind)
 		}
 		if len(numbers) == known {
 			return numbers, nil

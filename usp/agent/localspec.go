@@ -39,6 +39,8 @@ type paramDecl struct {
 	check   func(value string) error // of a non-list value, or of one item
 	list    bool
 	secured bool
+	hidden  bool   // stored with the row and in no data model
+	refs    string // table of the rows that the value, or each item, refers to (a strong reference)
 	get     func(v *view, inst dm.Instance) string
 }
 
@@ -48,6 +50,7 @@ type commandDecl struct {
 	async    bool
 	in, out  []string
 	required []string
+	secret   []string // arguments that open doors: they are in no audit trail
 	run      func(o *operation, call Call) (map[string]string, error)
 	// wait makes an asynchronous command that does nothing but end after a time.
 	wait func(args map[string]string) (time.Duration, *usp.Error)
@@ -84,6 +87,7 @@ type param struct {
 	node     *dm.Node
 	rel      string // path relative to the row
 	fixedKey bool
+	target   *class // of refs
 }
 
 // localSpec is the compiled declaration of all agents' own objects: their data
@@ -95,6 +99,7 @@ type localSpec struct {
 	params   []*param // by Node.ID
 	commands map[*dm.Node]*commandDecl
 	root     *class
+	refer    []*param // those with a target
 
 	// roleSets are those that states of agents refer to; they alone change.
 	roleSets roleSets
@@ -123,6 +128,15 @@ func newLocalSpec(decls []objectDecl) (*localSpec, error) {
 			c.path = c.node.Path
 			c.counts = s.countOf(c, nodes)
 		}
+	}
+	for _, p := range s.params {
+		if p.refs == "" {
+			continue
+		}
+		if p.target = s.classAt(p.refs); p.target == nil || p.target.node.Depth != 1 {
+			return nil, fmt.Errorf("agent: parameter %s refers to %s, which is no table of the agent's", p.node.Path, p.refs)
+		}
+		s.refer = append(s.refer, p)
 	}
 	return s, nil
 }
@@ -171,7 +185,9 @@ func (s *localSpec) declareParam(d *paramDecl, object string, parent *dm.Node, c
 		Name: d.name, Kind: dm.Param, Access: d.access, Type: d.typ, Local: true, Secured: d.secured,
 		Change: dm.ValueChangeAllowed, ID: len(s.params),
 	}
-	parent.Children = append(parent.Children, n)
+	if !d.hidden {
+		parent.Children = append(parent.Children, n)
+	}
 	row := ""
 	if k := strings.LastIndex(object, "{i}."); k >= 0 {
 		row = object[:k+4]

@@ -21,6 +21,9 @@ const (
 	trustObject       = "Device.LocalAgent.ControllerTrust."
 	roleTable         = "Device.LocalAgent.ControllerTrust.Role.{i}."
 	permissionTable   = "Device.LocalAgent.ControllerTrust.Role.{i}.Permission.{i}."
+	credentialTable   = "Device.LocalAgent.ControllerTrust.Credential.{i}."
+	challengeTable    = "Device.LocalAgent.ControllerTrust.Challenge.{i}."
+	certificateTable  = "Device.LocalAgent.Certificate.{i}."
 	periodicEvent     = "Device.LocalAgent.Periodic!"
 	transferEvent     = "Device.LocalAgent.TransferComplete!"
 )
@@ -28,7 +31,7 @@ const (
 // declarations lists the agent's own objects; parents come before children.
 func declarations() []objectDecl {
 	var all []objectDecl
-	for _, part := range [][]objectDecl{agentObjects(), controllerObjects(), subscriptionObjects(), requestObjects(), trustObjects()} {
+	for _, part := range [][]objectDecl{agentObjects(), controllerObjects(), subscriptionObjects(), requestObjects(), trustObjects(), challengeObjects(), certificateObjects()} {
 		all = append(all, part...)
 	}
 	return all
@@ -98,6 +101,10 @@ func agentObjects() []objectDecl {
 			entries("Controller", controllerTable),
 			entries("Subscription", subscriptionTable),
 			entries("Request", requestTable),
+			entries("Certificate", certificateTable),
+			computed("SupportedFingerprintAlgorithms", dm.TypeString, func(*view, dm.Instance) string { return strings.Join(fingerprintNames(), ",") }),
+		}, commands: []commandDecl{
+			{name: "AddCertificate()", in: []string{"Alias", "Certificate"}, required: []string{"Certificate"}, run: addCertificate},
 		}, events: []eventDecl{{name: "Periodic!"}, {name: "TransferComplete!", args: []string{
 			"Command", "CommandKey", "Requestor", "TransferType", "Affected", "TransferURL",
 			"StartTime", "CompleteTime", "FaultCode", "FaultString", "CheckSumAlgorithm", "CheckSum",

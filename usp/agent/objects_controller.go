@@ -2,6 +2,7 @@ package agent
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,8 +22,9 @@ func controllerObjects() []objectDecl {
 				text("ControllerCode", "", size(0, 128)),
 				text("ProvisioningCode", "", size(0, 64)),
 				boolean("Enable", "false"),
-				{name: "AssignedRole", access: dm.ReadWrite, typ: dm.TypeString, list: true},
+				{name: "AssignedRole", access: dm.ReadWrite, typ: dm.TypeString, list: true, refs: roleTable},
 				computed("InheritedRole", dm.TypeString, func(*view, dm.Instance) string { return "" }),
+				{name: "Credential", access: dm.ReadWrite, typ: dm.TypeString, list: true, refs: certificateTable},
 				unsigned("PeriodicNotifInterval", "86400", 1, math.MaxUint32),
 				{name: "PeriodicNotifTime", access: dm.ReadWrite, typ: dm.TypeDateTime, def: unknownTime},
 				unsigned("USPNotifRetryMinimumWaitInterval", "5", 1, 65535),
@@ -32,9 +34,12 @@ func controllerObjects() []objectDecl {
 				entries("MTP", controllerMTP),
 				entries("BootParameter", bootParameter),
 			},
-			commands: []commandDecl{{name: "SendOnBoardRequest()", run: sendOnBoardRequest}},
-			added:    controllerAdded,
-			check:    controllerCheck,
+			commands: []commandDecl{
+				{name: "SendOnBoardRequest()", run: sendOnBoardRequest},
+				{name: "AddMyCertificate()", in: []string{"Alias", "Certificate"}, required: []string{"Certificate"}, run: addMyCertificate},
+			},
+			added: controllerAdded,
+			check: controllerCheck,
 		},
 		{path: controllerTable + "TransferCompletePolicy.", params: []paramDecl{
 			text("ResultTypeFilter", "Both", oneOf("Success", "Failure", "Both")),
@@ -79,9 +84,7 @@ func controllerAdded(c *rowChange) error {
 		c.set("EndpointID", "self::unset-"+strconv.FormatUint(uint64(c.key.inst.Last()), 10))
 	}
 	if c.get("AssignedRole") == "" {
-		if r := c.tx.next.named(rowKey{class: c.tx.host.spec.root}, trustObject+"UntrustedRole"); r != "" {
-			c.set("AssignedRole", r)
-		}
+		c.set("AssignedRole", c.tx.next.untrusted(c.tx.host.spec))
 	}
 	return nil
 }
@@ -96,16 +99,7 @@ func controllerCheck(c *rowChange) error {
 			return invalid("EndpointID", usp.ErrInvalidValue, "the built-in controller has no row")
 		}
 	}
-	if !c.given[c.key.class.byName["AssignedRole"]] {
-		return nil
-	}
-	for _, ref := range splitList(c.get("AssignedRole")) {
-		if _, ok := c.tx.next.roleInstance(c.tx.host.classes.role, ref); !ok {
-			// TR-369 R-ARC.12: a strong reference
-			return invalid("AssignedRole", usp.ErrInvalidValue, strconv.Quote(shorten(ref))+" is not a row of Device.LocalAgent.ControllerTrust.Role.")
-		}
-	}
-	return nil
+	return bannedAlone(c, "AssignedRole")
 }
 
 // invalid is the failure of a row because of the value of one parameter.
@@ -182,7 +176,11 @@ func (d *derived) compileControllers(spec *localSpec, s *state) {
 		if t, err := time.Parse(time.RFC3339, s.named(k, "PeriodicNotifTime")); err == nil && t.Year() > 1 {
 			c.phase = t
 		}
-		c.roles = d.roleSetOf(spec, s, splitList(s.named(k, "AssignedRole")))
+		assigned := splitList(s.named(k, "AssignedRole"))
+		c.roles = d.roleSetOf(spec, s, assigned)
+		if banned := s.named(rowKey{class: spec.root}, trustObject+"BannedRole"); banned != "" && slices.Contains(assigned, banned) {
+			c.enabled = false // nothing comes from a banned controller, and nothing goes to it
+		}
 		c.mtps = compileMTPs(spec.classAt(controllerMTP), s, d.tables, k.inst)
 		boot := spec.classAt(bootParameter)
 		for _, b := range d.tables[rowKey{boot, k.inst}] {

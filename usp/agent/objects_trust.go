@@ -3,8 +3,8 @@ package agent
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/usp"
@@ -12,12 +12,22 @@ import (
 )
 
 func trustObjects() []objectDecl {
-	flags := func(name string) paramDecl { return text(name, "----", permissionFlags) }
+	flags := func(name string) paramDecl { return text(name, noFlags, permissionFlags) }
 	return []objectDecl{
 		{path: trustObject, params: []paramDecl{
-			{name: "UntrustedRole", access: dm.ReadWrite, typ: dm.TypeString, def: rolePath(untrustedRole)},
-			{name: "SecuredRoles", access: dm.ReadWrite, typ: dm.TypeString, list: true},
+			{name: "UntrustedRole", access: dm.ReadWrite, typ: dm.TypeString, def: rolePath(untrustedRole), refs: roleTable},
+			{name: "BannedRole", access: dm.ReadWrite, typ: dm.TypeString, refs: roleTable},
+			{name: "SecuredRoles", access: dm.ReadWrite, typ: dm.TypeString, list: true, refs: roleTable},
+			// Who a controller is the transports find out; nobody is trusted on first use.
+			computed("TOFUAllowed", dm.TypeBoolean, func(*view, dm.Instance) string { return "false" }),
+			computed("TOFUInactivityTimer", dm.TypeUnsignedInt, func(*view, dm.Instance) string { return "0" }),
 			entries("Role", roleTable),
+			entries("Credential", credentialTable),
+			entries("Challenge", challengeTable),
+		}, commands: []commandDecl{
+			{name: "RequestChallenge()", in: []string{"ChallengeRef", "RequestExpiration"}, required: []string{"ChallengeRef"},
+				out: []string{"Instruction", "InstructionType", "ValueType", "ChallengeID"}, run: requestChallenge},
+			{name: "ChallengeResponse()", in: []string{"ChallengeID", "Value"}, required: []string{"ChallengeID", "Value"}, secret: []string{"Value"}, run: challengeResponse},
 		}},
 		{
 			path: roleTable, access: dm.AddDelete, kind: store.AgentState,
@@ -41,7 +51,36 @@ func trustObjects() []objectDecl {
 			added: permissionAdded,
 			check: permissionCheck,
 		},
+		{
+			path: credentialTable, access: dm.AddDelete, kind: store.AgentState,
+			unique: [][]string{{"Credential"}}, fixed: [][]string{{"Alias"}},
+			params: []paramDecl{
+				alias(), boolean("Enable", "false"),
+				{name: "Role", access: dm.ReadWrite, typ: dm.TypeString, list: true, refs: roleTable},
+				{name: "Credential", access: dm.ReadWrite, typ: dm.TypeString, refs: certificateTable},
+				text("AllowedUses", "MTP-only", oneOf("MTP-only", "MTP-and-USP", "MTP-and-broker")),
+			},
+			check: func(c *rowChange) error {
+				if c.old == nil && c.get("Credential") == "" {
+					return invalid("Credential", usp.ErrInvalidValue, "name the row of Device.LocalAgent.Certificate. that the entry is about")
+				}
+				return bannedAlone(c, "Role")
+			},
+		},
 	}
+}
+
+// bannedAlone checks that a list of roles that has the banned one has no other
+// (Device.LocalAgent.ControllerTrust.BannedRole).
+func bannedAlone(c *rowChange, rel string) error {
+	if !c.given[c.key.class.byName[rel]] {
+		return nil
+	}
+	banned := c.tx.next.named(rowKey{class: c.tx.host.spec.root}, trustObject+"BannedRole")
+	if roles := splitList(c.get(rel)); banned != "" && len(roles) > 1 && slices.Contains(roles, banned) {
+		return invalid(rel, usp.ErrInvalidValue, "the banned role goes with no other")
+	}
+	return nil
 }
 
 // permissionAdded puts a permission that came without Order in front of those
@@ -87,51 +126,4 @@ func permissionFlags(v string) error {
 		}
 	}
 	return nil
-}
-
-// The roles every agent starts with, by instance number.
-const (
-	fullAccessRole = 1
-	untrustedRole  = 2
-)
-
-func rolePath(instance uint32) string {
-	return "Device.LocalAgent.ControllerTrust.Role." + strconv.FormatUint(uint64(instance), 10)
-}
-
-// roleInstance resolves a reference to a role.
-func (s *state) roleInstance(class *class, ref string) (uint32, bool) {
-	rest, ok := strings.CutPrefix(strings.TrimSuffix(ref, "."), "Device.LocalAgent.ControllerTrust.Role.")
-	if !ok {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(rest, 10, 32)
-	if err != nil {
-		return 0, false
-	}
-	return uint32(n), s.rows[rowKey{class, dm.Inst(uint32(n))}] != nil
-}
-
-// seedRoles adds the roles that every agent starts with. The untrusted role
-// shows what the device is, and nothing else.
-func seedRoles(spec *localSpec, s *state) {
-	role, perm := spec.classAt(roleTable), spec.classAt(permissionTable)
-	put := func(c *class, inst dm.Instance, values map[string]string) {
-		r := c.fresh()
-		for rel, v := range values {
-			r.values[c.byName[rel].index] = v
-		}
-		r.values[c.byName["Alias"].index] = "cpe-" + strconv.FormatUint(uint64(inst.Last()), 10)
-		s.rows[rowKey{c, inst}] = r
-	}
-	put(role, dm.Inst(fullAccessRole), map[string]string{"Enable": "true", "Name": FullAccess})
-	put(perm, dm.Inst(fullAccessRole, 1), map[string]string{
-		"Enable": "true", "Order": "1", "Targets": "Device.",
-		"Param": "rwxn", "Obj": "rwxn", "InstantiatedObj": "rwxn", "CommandEvent": "rwxn",
-	})
-	put(role, dm.Inst(untrustedRole), map[string]string{"Enable": "true", "Name": Untrusted})
-	put(perm, dm.Inst(untrustedRole, 1), map[string]string{
-		"Enable": "true", "Order": "1", "Targets": "Device.DeviceInfo.",
-		"Param": "r---", "Obj": "r---", "InstantiatedObj": "r---",
-	})
 }

@@ -37,7 +37,7 @@ func (s *session) operate(ctx context.Context, req *usppb.Operate) (*usppb.Respo
 		call := Call{Command: ref, Args: req.GetInputArgs(), Key: req.GetCommandKey(), Controller: s.by.endpoint}
 		if err := s.callable(call); err != nil {
 			res.OperationResp = commandFailure(err)
-			log.add(ref.Path(), auditArgs(call.Args), err)
+			log.add(ref.Path(), s.auditArgs(call), err)
 		} else if ref.Node.Async {
 			op, err := s.start(tx, call)
 			if err != nil {
@@ -48,7 +48,7 @@ func (s *session) operate(ctx context.Context, req *usppb.Operate) (*usppb.Respo
 				}
 				res.OperationResp = &usppb.OperateResp_OperationResult_ReqObjPath{ReqObjPath: dm.Ref{Node: op.request.class.node, Inst: op.request.inst}.Path()}
 			}
-			log.add(ref.Path(), auditArgs(call.Args), err)
+			log.add(ref.Path(), s.auditArgs(call), err)
 		} else {
 			out, err := s.runSync(ctx, tx, call)
 			if err != nil {
@@ -56,7 +56,7 @@ func (s *session) operate(ctx context.Context, req *usppb.Operate) (*usppb.Respo
 			} else {
 				res.OperationResp = &usppb.OperateResp_OperationResult_ReqOutputArgs{ReqOutputArgs: &usppb.OperateResp_OperationResult_OutputArgs{OutputArgs: utf8Args(out)}}
 			}
-			log.add(ref.Path(), auditArgs(call.Args), err)
+			log.add(ref.Path(), s.auditArgs(call), err)
 		}
 		resp.OperationResults = append(resp.OperationResults, res)
 	}
@@ -89,11 +89,11 @@ func (s *session) commands(requested string) ([]dm.Ref, *usp.Error) {
 		return nil, usp.Errorf(usp.ErrObjectDoesNotExist, requested, "%s does not exist", shorten(requested))
 	}
 	for _, ref := range res.refs {
-		if ref.Node.Kind != dm.Command || s.grants.on(ref)&(readCommand|execute) == 0 {
+		if ref.Node.Kind != dm.Command {
 			return nil, unsupported(requested)
 		}
 	}
-	return res.refs, nil
+	return s.visible(res, requested, readCommand|execute)
 }
 
 // callable checks the right to run a command, and its arguments.

@@ -245,7 +245,7 @@ func TestCancelWhileDetaching(t *testing.T) {
 
 // Secrets among the arguments of a command are not in the audit trail.
 func TestOperateAuditHidesSecrets(t *testing.T) {
-	got := auditArgs(map[string]string{"URL": "ftp://u:secret@files.example/x", "Password": "secret", "Operation.1.Password": "secret", "Voucher.1.Voucher": "secret", "Seconds": "1"})
+	got := auditArgs(map[string]string{"URL": "ftp://u:secret@files.example/x", "Password": "secret", "Operation.1.Password": "secret", "Voucher.1.Voucher": "secret", "Value": "secret", "Seconds": "1"}, []string{"Value"})
 	for name, v := range got {
 		if strings.Contains(v, "secret") {
 			t.Errorf("%s is %q", name, v)

@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sort"
 	"strconv"
@@ -24,6 +26,7 @@ const (
 	nextRecord     = "next"
 	periodicRecord = "periodic"
 	timersRecord   = "timers"
+	trialsRecord   = "trials"
 )
 
 // rowName returns a row's record name: its path below Device.LocalAgent. for
@@ -65,22 +68,27 @@ func (s *localSpec) parseRow(kind store.Kind, name string) (rowKey, bool) {
 	return rowKey{c, inst}, true
 }
 
-func (r *row) encode(c *class) []byte {
+// sealedMark begins the names of values that are sealed.
+const sealedMark = "!"
+
+// encode returns a row's record under a key; what is secured is sealed for it.
+func (h *Host) encode(key store.Key, c *class, r *row) []byte {
 	values := make(map[string]string, len(r.values))
 	for i, p := range c.params {
-		if p.get == nil && r.values[i] != p.def {
-			values[p.rel] = r.values[i]
+		switch v := r.values[i]; {
+		case p.get != nil || v == p.def:
+		case p.secured && h.cfg.Sealer != nil:
+			values[sealedMark+p.rel] = base64.StdEncoding.EncodeToString(h.cfg.Sealer.Seal(key, []byte(v)))
+		default:
+			values[p.rel] = v
 		}
 	}
-	b, err := json.Marshal(values)
-	if err != nil {
-		// Strings always marshal.
-		panic(err)
-	}
-	return b
+	return encodeJSON(values)
 }
 
-func (c *class) decode(b []byte) (*row, error) {
+// decode is the reverse of encode; nil is a row that was deleted. A secured value
+// that does not open, as with a key that is lost, is as if it was never set.
+func (h *Host) decode(key store.Key, c *class, b []byte) (*row, error) {
 	var values map[string]string
 	if err := json.Unmarshal(b, &values); err != nil {
 		return nil, err
@@ -90,11 +98,33 @@ func (c *class) decode(b []byte) (*row, error) {
 	}
 	r := c.fresh()
 	for rel, v := range values {
-		if p := c.byName[rel]; p != nil {
-			r.values[p.index] = v
+		rel, sealed := strings.CutPrefix(rel, sealedMark)
+		p := c.byName[rel]
+		if p == nil {
+			continue
 		}
+		if sealed {
+			var err error
+			if v, err = h.unseal(key, v); err != nil {
+				h.log.Warn("a secured value cannot be read and has to be set again", "agent", key.Owner, "row", key.Name, "parameter", rel, "error", err)
+				continue
+			}
+		}
+		r.values[p.index] = v
 	}
 	return r, nil
+}
+
+func (h *Host) unseal(key store.Key, text string) (string, error) {
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return "", err
+	}
+	if h.cfg.Sealer == nil {
+		return "", errors.New("it was sealed, and there is no key")
+	}
+	secret, err := h.cfg.Sealer.Open(key, b)
+	return string(secret), err
 }
 
 // diff adds to a batch what turns the stored state of an agent from base into
@@ -103,7 +133,8 @@ func (tx *txn) diff(b *store.Batch) {
 	owner := string(tx.a.id)
 	for k, r := range tx.next.rows {
 		if r.via == nil && tx.base.rows[k] != r {
-			b.Put(store.Key{Kind: k.class.kind, Owner: owner, Name: rowName(k)}, r.encode(k.class))
+			key := store.Key{Kind: k.class.kind, Owner: owner, Name: rowName(k)}
+			b.Put(key, tx.host.encode(key, k.class, r))
 		}
 	}
 	for k, r := range tx.base.rows {
@@ -125,6 +156,9 @@ func (tx *txn) diff(b *store.Batch) {
 	}
 	if changed(tx.base.timers, tx.next.timers) {
 		b.Put(store.Key{Kind: store.AgentState, Owner: owner, Name: timersRecord}, encodeJSON(tx.next.timers))
+	}
+	if tx.base.trials != tx.next.trials {
+		b.Put(store.Key{Kind: store.AgentState, Owner: owner, Name: trialsRecord}, encodeJSON(tx.next.trials))
 	}
 }
 
@@ -189,7 +223,7 @@ func (h *Host) load(ctx context.Context, id usp.EndpointID) (*state, error) {
 			if !edited {
 				s, edited = h.seed.edit(), true
 			}
-			if err := s.restore(h.spec, k, value); err != nil {
+			if err := h.restore(s, k, value); err != nil {
 				failure = fmt.Errorf("record %s of agent %s: %w", k.Name, id, err)
 			}
 			return failure == nil
@@ -207,24 +241,28 @@ func (h *Host) load(ctx context.Context, id usp.EndpointID) (*state, error) {
 	return s, nil
 }
 
-func (s *state) restore(spec *localSpec, k store.Key, value []byte) error {
+// restore takes a record into a state.
+func (h *Host) restore(s *state, k store.Key, value []byte) error {
 	if k.Kind == store.AgentState {
 		switch k.Name {
 		case nextRecord:
-			return s.decodeNext(spec, value)
+			return s.decodeNext(h.spec, value)
 		case periodicRecord:
 			s.periodic = map[uint32]int64{}
 			return json.Unmarshal(value, &s.periodic)
 		case timersRecord:
 			s.timers = map[uint32]int64{}
 			return json.Unmarshal(value, &s.timers)
+		case trialsRecord:
+			s.trials = new(trials)
+			return json.Unmarshal(value, s.trials)
 		}
 	}
-	rk, ok := spec.parseRow(k.Kind, k.Name)
+	rk, ok := h.spec.parseRow(k.Kind, k.Name)
 	if !ok {
 		return nil // of a later version, or of another user of the kind
 	}
-	r, err := rk.class.decode(value)
+	r, err := h.decode(k, rk.class, value)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func (d *derived) compileRoles(spec *localSpec, s *state) {
 	roles, perms := spec.classAt(roleTable), spec.classAt(permissionTable)
 	secured := map[uint32]bool{}
 	for _, ref := range splitList(s.named(rowKey{class: spec.root}, trustObject+"SecuredRoles")) {
-		if n, ok := s.roleInstance(roles, ref); ok {
+		if n, ok := s.refers(roles, ref); ok {
 			secured[n] = true
 		}
 	}
@@ -180,7 +180,7 @@ func newRoleSet(roles []*role) *roleSet {
 func (d *derived) roleSetOf(spec *localSpec, s *state, refs []string) *roleSet {
 	var roles []*role
 	for _, ref := range refs {
-		if n, ok := s.roleInstance(spec.classAt(roleTable), ref); ok && d.roles[n] != nil {
+		if n, ok := s.refers(spec.classAt(roleTable), ref); ok && d.roles[n] != nil {
 			roles = append(roles, d.roles[n])
 		}
 	}

@@ -33,7 +33,12 @@ func (b *bench) access(of usp.EndpointID) *access {
 
 func (b *bench) seen(path string) string {
 	b.t.Helper()
-	return got(b.ask(secondary, getReq(path)).GetResponse().GetGetResp().GetReqPathResults()[0])
+	return b.seenBy(secondary, path)
+}
+
+func (b *bench) seenBy(by usp.EndpointID, path string) string {
+	b.t.Helper()
+	return got(b.ask(by, getReq(path)).GetResponse().GetGetResp().GetReqPathResults()[0])
 }
 
 // The untrusted role sees what the device is, and nothing else.

@@ -94,6 +94,22 @@ func (s *session) open(ctx context.Context) *usp.Error {
 // resolve finds the elements of a path as the controller sees them.
 func (s *session) resolve(p string) (resolved, *usp.Error) { return s.resolver.resolve(p) }
 
+// visible leaves out of what a path stands for the elements on which the
+// controller has none of some rights: to it they do not exist. The error is 7026
+// for a path that addresses only such.
+func (s *session) visible(res resolved, requested string, some rights) ([]dm.Ref, *usp.Error) {
+	var refs []dm.Ref
+	for _, ref := range res.refs {
+		if s.grants.on(ref)&some != 0 {
+			refs = append(refs, ref)
+		}
+	}
+	if len(refs) == 0 && len(res.refs) > 0 && !res.search {
+		return nil, unsupported(requested)
+	}
+	return refs, nil
+}
+
 // checkPaths bounds the paths of a message.
 func (s *session) checkPaths(n int) *usp.Error {
 	if most := s.host.cfg.Limits.Paths; n > most {

@@ -38,6 +38,7 @@ type state struct {
 	// timers has, by instance of their Request row, when timers run out, in unix
 	// milliseconds.
 	timers map[uint32]int64
+	trials *trials // nil: no challenge was ever asked for
 
 	once    sync.Once
 	derived *derived
@@ -56,7 +57,7 @@ type derived struct {
 func (s *state) edit() *state {
 	n := &state{
 		rows: make(map[rowKey]*row, len(s.rows)+2), next: make(map[rowKey]uint32, len(s.next)+1),
-		periodic: s.periodic, timers: s.timers,
+		periodic: s.periodic, timers: s.timers, trials: s.trials,
 	}
 	for k, r := range s.rows {
 		n.rows[k] = r

@@ -117,6 +117,9 @@ func (tx *txn) assign(c *rowChange, params []Assignment, values []string, failed
 	for i, as := range params {
 		p := tx.host.spec.params[as.Param.ID]
 		v, err := p.accept(as.Value, tx.host.cfg.Limits.Value)
+		if err == nil && p.target != nil {
+			v, err = p.strong(tx.next, v)
+		}
 		if err == nil && c.old != nil && p.fixedKey && v != c.row.values[p.index] {
 			// TR-369 R-KEY.1
 			err = usp.Errorf(usp.ErrReadOnly, "", "%s is part of a unique key that cannot change after creation", p.rel)
@@ -237,6 +240,7 @@ func (tx *txn) remove(ref dm.Ref) *usp.Error {
 			return usp.Errorf(usp.ErrObjectDoesNotExist, ref.Path(), "the row is not there")
 		}
 		next.remove(k)
+		tx.dropReferences(next, k.class)
 		if ref.Node.Path == controllerTable {
 			tx.orphans(next, ref.Inst.At(0))
 		}
