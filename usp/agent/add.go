@@ -68,26 +68,31 @@ func (s *session) planAdd(obj *usppb.Add_CreateObject) *addPath {
 	if err == nil && len(res.refs) == 0 && !res.search {
 		err = usp.Errorf(usp.ErrObjectDoesNotExist, obj.GetObjPath(), "%s does not exist", shorten(obj.GetObjPath()))
 	}
+	var refs []dm.Ref
+	if err == nil {
+		refs, err = s.visible(res, obj.GetObjPath(), readObj|createObj)
+	}
 	if p.err = err; err != nil {
 		return p
 	}
-	for _, ref := range res.refs {
+	for _, ref := range refs {
+		t := &target{object: ref}
 		switch {
-		case !ref.Node.IsObject() || !s.grants.can(ref, readObj) && !s.grants.can(ref, createObj):
+		case !ref.Node.IsObject():
 			p.err = unsupported(p.requested)
 		case !ref.IsTable():
 			p.err = usp.Errorf(usp.ErrNotATable, p.requested, "%s is not a table", ref.Path())
 		case ref.Node.Access != dm.AddDelete && ref.Node.Access != dm.AddOnly:
 			p.err = usp.Errorf(usp.ErrNotCreatable, p.requested, "rows of %s cannot be created", ref.Path())
 		case !s.grants.can(ref, createObj):
-			p.err = usp.Errorf(usp.ErrPermissionDenied, p.requested, "no role of the controller allows it to create rows of %s", ref.Path())
+			t.err = usp.Errorf(usp.ErrPermissionDenied, p.requested, "no role of the controller allows it to create rows of %s", ref.Path())
+		default:
+			assign(s, t, obj.GetParamSettings(), true)
 		}
 		if p.err != nil {
 			p.targets = nil
 			return p
 		}
-		t := &target{object: ref}
-		assign(s, t, obj.GetParamSettings(), true)
 		p.targets = append(p.targets, t)
 	}
 	return p

@@ -62,13 +62,17 @@ func (s *session) delete(ctx context.Context, req *usppb.Delete) (*usppb.Respons
 func (s *session) planDelete(requested string) *deletePath {
 	p := &deletePath{requested: requested}
 	res, err := s.resolve(requested)
+	var refs []dm.Ref
+	if err == nil {
+		refs, err = s.visible(res, requested, readObj|deleteObj)
+	}
 	if p.err = err; err != nil {
 		return p
 	}
-	for _, ref := range res.refs { // none: R-DEL.2a
+	for _, ref := range refs { // none: R-DEL.2a
 		t := &target{object: ref}
 		switch {
-		case !ref.Node.IsObject() || !s.grants.can(ref, readObj):
+		case !ref.Node.IsObject():
 			p.err = unsupported(requested)
 		case ref.Node.Kind != dm.Table:
 			p.err = usp.Errorf(usp.ErrNotATable, requested, "%s is not a row of a table", shorten(requested))

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"strings"
+
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
 	"github.com/uspbridge/uspbridge/usp/usppb"
@@ -33,11 +35,23 @@ func (s *session) instancesOf(requested string, firstLevel bool, res *usppb.GetI
 		return usp.Errorf(usp.ErrObjectDoesNotExist, requested, "%s does not exist", shorten(requested))
 	}
 	for _, ref := range found.refs {
+		right := s.grants.on(ref)
+		if ref.IsTable() {
+			right |= s.grants.anywhere(ref.Node) // there may be a row to be told of
+		}
 		switch {
+		case right&(readObj|readInst) == 0:
+			if !found.search {
+				return unsupported(requested)
+			}
+			continue
 		case ref.Node.Kind != dm.Table && (firstLevel || !ref.Node.IsObject()):
 			return usp.Errorf(usp.ErrNotATable, requested, "%s is not a table", ref.Path())
-		case !s.grants.can(ref, readObj):
-			return unsupported(requested)
+		case !s.reachable(ref):
+			if !found.search {
+				return usp.Errorf(usp.ErrObjectDoesNotExist, requested, "%s does not exist", shorten(requested))
+			}
+			continue
 		}
 		if err := s.listInstances(ref, firstLevel, res); err != nil {
 			return err
@@ -46,12 +60,28 @@ func (s *session) instancesOf(requested string, firstLevel bool, res *usppb.GetI
 	return nil
 }
 
+// reachable reports whether the controller may know of the rows in which an
+// element lies (R-GIN.0: of those used for matching through the path).
+func (s *session) reachable(ref dm.Ref) bool {
+	n := s.device.schema.Root
+	for seg := range strings.SplitSeq(strings.TrimSuffix(ref.Node.Path, "."), ".") {
+		if seg != "{i}" {
+			n = n.Child(seg)
+			continue
+		}
+		if n.Depth > ref.Inst.Len() {
+			break // the table itself
+		}
+		if row := (dm.Ref{Node: n, Inst: ref.Inst.Prefix(n.Depth)}); !s.grants.can(row, readInst) {
+			return false
+		}
+	}
+	return true
+}
+
 // listInstances adds the rows of a table, or of the tables below an object or
 // row.
 func (s *session) listInstances(ref dm.Ref, firstLevel bool, res *usppb.GetInstancesResp_RequestedPathResult) *usp.Error {
-	if !s.grants.can(ref, readObj) {
-		return nil
-	}
 	if ref.IsTable() {
 		for _, n := range s.device.instances(ref) {
 			row := dm.Ref{Node: ref.Node, Inst: ref.Inst.Append(n)}

@@ -187,12 +187,21 @@ func (h *Host) send(n *notification) {
 	}
 }
 
+// decode reads the message of a notification that comes from the store.
+func (n *notification) decode() error {
+	if n.msg != nil {
+		return nil
+	}
+	n.msg = &usppb.Msg{}
+	if err := proto.Unmarshal(n.Message, n.msg); err != nil {
+		return fmt.Errorf("stored notification %s of %s: %w", n.name, n.agent.id, err)
+	}
+	return nil
+}
+
 func wrapNotify(n *notification) ([]byte, error) {
-	if n.msg == nil {
-		n.msg = &usppb.Msg{}
-		if err := proto.Unmarshal(n.Message, n.msg); err != nil {
-			return nil, fmt.Errorf("stored notification %s of %s: %w", n.name, n.agent.id, err)
-		}
+	if err := n.decode(); err != nil {
+		return nil, err
 	}
 	return record.WrapMsg(n.agent.id, n.Controller, usp.RecordVersion, n.msg)
 }
@@ -286,6 +295,13 @@ func (h *Host) retry(ctx context.Context, e dueEntry) error {
 	b.CompareAndSet(e.key, dueValue(), nil)
 	now := h.cfg.Now()
 	outcome := h.hopeless(a, n, now)
+	if outcome == "" {
+		if ok, err := h.permitted(ctx, n); err != nil {
+			return err
+		} else if !ok {
+			outcome = "withdrawn"
+		}
+	}
 	if outcome != "" {
 		b.Delete(n.key())
 	} else {

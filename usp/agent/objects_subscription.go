@@ -65,6 +65,15 @@ func subscriptionAdded(c *rowChange) error {
 }
 
 func subscriptionCheck(c *rowChange) error {
+	for _, rel := range []string{"TriggerAction", "TriggerConfigSettings"} {
+		if by := c.tx.by; c.given[c.key.class.byName[rel]] && c.old != nil && by != nil && by.roles.everywhere&allRights != allRights && c.get("Recipient") != controllerPath(by.instance) {
+			// They are applied with the recipient's rights, which may be more.
+			return &usp.Error{
+				Code: usp.ErrPermissionDenied, Msg: rel + " of a subscription is set by its recipient alone",
+				Params: []usp.ParamError{{Param: rel, Code: usp.ErrPermissionDenied, Msg: "the subscription is another controller's"}},
+			}
+		}
+	}
 	list := splitList(c.get("ReferenceList"))
 	if len(list) > maxReferences {
 		return invalid("ReferenceList", usp.ErrResourcesExceeded, "at most "+strconv.Itoa(maxReferences)+" paths are kept")

@@ -148,8 +148,14 @@ func (h *Host) endRequest(ctx context.Context, d *device, a *agent, n uint32, ou
 // commandAt finds a command by its path with instance numbers, whether or not
 // its row is there: the device may have lost it while the command ran.
 func commandAt(schema *dm.Schema, path string) (dm.Ref, bool) {
+	ref, there := elementAt(schema, path)
+	return ref, there && ref.Node.Kind == dm.Command
+}
+
+// elementAt is commandAt for any element.
+func elementAt(schema *dm.Schema, path string) (dm.Ref, bool) {
 	ref := dm.Ref{Node: schema.Root}
-	for seg := range strings.SplitSeq(path, ".") {
+	for seg := range strings.SplitSeq(strings.TrimSuffix(path, "."), ".") {
 		if ref.IsTable() {
 			n, err := strconv.ParseUint(seg, 10, 32)
 			if err != nil {
@@ -162,7 +168,7 @@ func commandAt(schema *dm.Schema, path string) (dm.Ref, bool) {
 			return dm.Ref{}, false
 		}
 	}
-	return ref, ref.Node.Kind == dm.Command
+	return ref, true
 }
 
 // cancelDetached passes a Cancel() on that came while the Model took the

@@ -90,6 +90,9 @@ func (r *resolver) check(p path.Path, s string) (search bool, err *usp.Error) {
 			search = search || st.Kind == path.Wildcard || st.Kind == path.Search && !uniqueKey(n, st.Expr)
 		}
 	}
+	if !search && r.grants.anywhere(n) == 0 {
+		return false, unsupported(s) // whether there are rows of what it may not know of is not told
+	}
 	return search, nil
 }
 

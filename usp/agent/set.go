@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
@@ -83,7 +84,7 @@ func (s *session) planSet(obj *usppb.Set_UpdateObject) *setPath {
 	}
 	for _, ref := range res.refs {
 		switch {
-		case !ref.Node.IsObject() || !s.grants.can(ref, readObj):
+		case !ref.Node.IsObject():
 			p.err = unsupported(p.requested)
 		case ref.IsTable():
 			p.err = usp.Errorf(usp.ErrObjectDoesNotExist, p.requested, "%s is a table; name a row of it, or * for all", shorten(p.requested))
@@ -94,9 +95,19 @@ func (s *session) planSet(obj *usppb.Set_UpdateObject) *setPath {
 		}
 		t := &target{object: ref}
 		assign(s, t, obj.GetParamSettings(), false)
-		p.targets = append(p.targets, t)
+		if s.grants.can(ref, readObj) || !t.unknown() {
+			p.targets = append(p.targets, t)
+		} else if !res.search {
+			p.err = unsupported(p.requested)
+		}
 	}
 	return p
+}
+
+// unknown reports whether none of the settings is of a parameter that the
+// controller may know of.
+func (t *target) unknown() bool {
+	return len(t.params) == 0 && !slices.ContainsFunc(t.failed, func(p usp.ParamError) bool { return p.Code != usp.ErrUnsupportedParameter })
 }
 
 // setAll updates everything or nothing: first the agent's own objects, on a

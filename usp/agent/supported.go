@@ -36,13 +36,13 @@ func (s *session) supported(requested string, req *usppb.GetSupportedDM, res *us
 	}
 	d := describer{s: s, req: req, res: res}
 	if n.IsObject() {
-		if !s.grants.can(dm.Ref{Node: n}, readObj) {
+		if s.grants.anywhere(n)&readObj == 0 {
 			return unsupported(requested) // R-GSP.0
 		}
 		return d.object(n, true)
 	}
 	// A command, event or parameter: that alone, whatever the flags say.
-	out := header(parent)
+	out := header(parent, s.grants.anywhere(parent))
 	d.req = &usppb.GetSupportedDM{ReturnCommands: true, ReturnEvents: true, ReturnParams: true}
 	if !d.child(n, out) {
 		return unsupported(requested)
@@ -98,14 +98,18 @@ type describer struct {
 	res *usppb.GetSupportedDMResp_RequestedObjectResult
 }
 
-func header(n *dm.Node) *usppb.GetSupportedDMResp_SupportedObjectResult {
+// header describes an object, with the access that the data model and the
+// controller's rights leave it.
+func header(n *dm.Node, right rights) *usppb.GetSupportedDMResp_SupportedObjectResult {
 	access := usppb.GetSupportedDMResp_OBJ_READ_ONLY
-	switch n.Access {
-	case dm.AddDelete:
+	add := (n.Access == dm.AddDelete || n.Access == dm.AddOnly) && right&createObj != 0
+	remove := (n.Access == dm.AddDelete || n.Access == dm.DeleteOnly) && right&deleteObj != 0
+	switch {
+	case add && remove:
 		access = usppb.GetSupportedDMResp_OBJ_ADD_DELETE
-	case dm.AddOnly:
+	case add:
 		access = usppb.GetSupportedDMResp_OBJ_ADD_ONLY
-	case dm.DeleteOnly:
+	case remove:
 		access = usppb.GetSupportedDMResp_OBJ_DELETE_ONLY
 	}
 	return &usppb.GetSupportedDMResp_SupportedObjectResult{
@@ -116,16 +120,17 @@ func header(n *dm.Node) *usppb.GetSupportedDMResp_SupportedObjectResult {
 // object describes an object and those below it. With first_level_only the
 // children are named only, with their unique keys (TP-469 1.75).
 func (d *describer) object(n *dm.Node, top bool) *usp.Error {
-	if !d.s.grants.can(dm.Ref{Node: n}, readObj) {
+	rights := d.s.grants.anywhere(n)
+	if rights&readObj == 0 {
 		return nil // R-GSP.0
 	}
 	if d.s.resolver.left--; d.s.resolver.left < 0 {
 		return usp.Errorf(usp.ErrResourcesExceeded, n.Path, "the data model is larger than is handled in one message")
 	}
-	out := header(n)
+	out := header(n, rights)
 	if d.req.GetReturnUniqueKeySets() {
 		for _, key := range n.Unique {
-			if supportsKey(n, key) {
+			if d.tellsKey(n, key) {
 				out.UniqueKeySets = append(out.UniqueKeySets, &usppb.GetSupportedDMResp_SupportedUniqueKeySet{KeyNames: key})
 			}
 		}
@@ -149,11 +154,11 @@ func (d *describer) object(n *dm.Node, top bool) *usp.Error {
 	return nil
 }
 
-// supportsKey reports whether a table has all parameters of a unique key: a
-// device may lack some that the standard has.
-func supportsKey(table *dm.Node, key []string) bool {
+// tellsKey reports whether a table has all parameters of a unique key, and the
+// controller may know of them: a device may lack some that the standard has.
+func (d *describer) tellsKey(table *dm.Node, key []string) bool {
 	for _, name := range key {
-		if descend(table, name) == nil {
+		if n := descend(table, name); n == nil || d.s.grants.anywhere(n)&readParam == 0 {
 			return false
 		}
 	}
@@ -163,11 +168,11 @@ func supportsKey(table *dm.Node, key []string) bool {
 // child adds a parameter, command or event to its object if it is asked for,
 // and reports whether it did.
 func (d *describer) child(c *dm.Node, out *usppb.GetSupportedDMResp_SupportedObjectResult) bool {
-	right := d.s.grants.on(dm.Ref{Node: c})
+	right := d.s.grants.anywhere(c)
 	switch {
 	case c.Kind == dm.Param && d.req.GetReturnParams() && right&readParam != 0:
 		access := usppb.GetSupportedDMResp_PARAM_READ_ONLY
-		if c.Access == dm.ReadWrite || c.Access == dm.WriteOnce {
+		if (c.Access == dm.ReadWrite || c.Access == dm.WriteOnce) && right&writeParam != 0 {
 			access = usppb.GetSupportedDMResp_PARAM_READ_WRITE
 		}
 		out.SupportedParams = append(out.SupportedParams, &usppb.GetSupportedDMResp_SupportedParamResult{
