@@ -122,8 +122,9 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	if b.ways, err = newWays(cfg.CWMP, b.joint, b.keyring, b.log, metrics); err != nil {
 		return err
 	}
+	roles, challenges := cfg.USP.agentRoles()
 	b.agents, err = agent.New(agent.Config{
-		Store: b.store, Devices: b.joint, Transports: b.mtps(), Controllers: b.controllers(),
+		Store: b.store, Devices: b.joint, Transports: b.mtps(), Controllers: b.controllers(), Roles: roles, Challenges: challenges, Sealer: b.sealer,
 		Deadline: time.Duration(cfg.CWMP.Deadline), AgentAddress: b.agentAddress, Log: b.log, Registerer: metrics,
 	})
 	if err != nil {

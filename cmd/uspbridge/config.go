@@ -75,6 +75,8 @@ type USPConfig struct {
 	EndpointID  string             `mapstructure:"endpoint_id"`
 	MTP         MTPConfig          `mapstructure:"mtp"`
 	Controllers []ControllerConfig `mapstructure:"controllers"`
+	Roles       []RoleConfig       `mapstructure:"roles"`
+	Challenges  []ChallengeConfig  `mapstructure:"challenges"`
 }
 
 // MTPConfig has one section a transport. MQTT and STOMP are off unless their

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/uspbridge/uspbridge/translate"
-	"github.com/uspbridge/uspbridge/usp/agent"
 	"github.com/uspbridge/uspbridge/usp/mtp"
 )
 
@@ -33,6 +32,7 @@ func (l *configLoader) check(c *Config) {
 	if _, err := translate.ParseEndpointTemplate(c.USP.EndpointID); err != nil {
 		l.wrong("usp.endpoint_id", "%v", err)
 	}
+	l.checkRoles(c.USP)
 	l.checkControllers(c.USP)
 	if c.Store.DSN != "" {
 		l.wrong("store.dsn", "is for the postgres driver, which is not built into this version")
@@ -146,9 +146,7 @@ func (l *configLoader) checkControllers(c USPConfig) {
 		} else {
 			seen[ctl.EndpointID] = i
 		}
-		if ctl.Role != agent.FullAccess && ctl.Role != agent.Untrusted {
-			l.wrong(key+".role", "%q is not a role; use %q or %q", ctl.Role, agent.FullAccess, agent.Untrusted)
-		}
+		l.checkRole(key+".role", ctl.Role, c)
 		l.checkControllerMTP(key+".mtp", ctl.MTP, c.MTP)
 	}
 }

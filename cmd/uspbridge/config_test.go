@@ -61,7 +61,12 @@ usp:
       mtp: {protocol: MQTT, topic: "usp/controller/controller-1"}
     - {endpoint_id: "proto::c2", role: Untrusted, mtp: {protocol: STOMP, destination: /queue/c2}}
     - {endpoint_id: "proto::c3", role: Untrusted, mtp: {protocol: WebSocket, url: "wss://c3.example/usp"}}
-    - {endpoint_id: "proto::c4", role: Untrusted}
+    - {endpoint_id: "proto::c4", role: Support}
+  roles:
+    - {name: Support, secured: true, permissions: [{targets: ["Device.WiFi.", "Device.Reboot()"], param: rw-n, obj: r---, instantiated_obj: -w--, command_event: r-x-}]}
+    - name: Untrusted
+  challenges:
+    - {alias: label, description: d, instruction: i, role: Support, key: 0123456789abcdef, retries: 5, lockout: 1m}
 store: {driver: bbolt, path: "/tmp/x.db", key_file: "/tmp/x.key", dsn: ""}
 mappings: {dir: ""}
 console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
@@ -96,8 +101,13 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 				{"proto::controller-1", "Full Access", ControllerMTP{Protocol: "MQTT", Topic: "usp/controller/controller-1"}},
 				{"proto::c2", "Untrusted", ControllerMTP{Protocol: "STOMP", Destination: "/queue/c2"}},
 				{"proto::c3", "Untrusted", ControllerMTP{Protocol: "WebSocket", URL: "wss://c3.example/usp"}},
-				{"proto::c4", "Untrusted", ControllerMTP{}},
+				{"proto::c4", "Support", ControllerMTP{}},
 			},
+			Roles: []RoleConfig{
+				{"Support", true, []PermissionConfig{{[]Target{"Device.WiFi.", "Device.Reboot()"}, "rw-n", "r---", "-w--", "r-x-"}}},
+				{Name: "Untrusted"},
+			},
+			Challenges: []ChallengeConfig{{"label", "d", "i", "Support", "0123456789abcdef", 5, Duration(time.Minute)}},
 		},
 		Store:   StoreConfig{Driver: "bbolt", Path: "/tmp/x.db", KeyFile: "/tmp/x.key"},
 		Console: ConsoleConfig{"127.0.0.1:8549", "0123456789abcdef"},
@@ -302,12 +312,44 @@ func TestConfigRefused(t *testing.T) {
     - {endpoint_id: a::f, role: Untrusted, mtp: {protocol: WebSocket, url: 'http://x/'}}
 `, want: []string{
 			`bridge.yaml:3: usp.controllers[0].endpoint_id: endpoint id "nobody": want scheme:authority:instance`,
-			`bridge.yaml:4: usp.controllers[1].role: "root" is not a role; use "Full Access" or "Untrusted"`,
+			`bridge.yaml:4: usp.controllers[1].role: "root" is not a role; use one of ["Full Access" "Untrusted"], or add it to usp.roles`,
 			`bridge.yaml:5: usp.controllers[2].endpoint_id: "a::b" is also usp.controllers[1]`,
 			`bridge.yaml:6: usp.controllers[3].mtp.protocol: MQTT is off: add a section usp.mtp.mqtt`,
 			`bridge.yaml:7: usp.controllers[4].mtp.url: must not be empty: it is where a controller is reached by WebSocket`,
 			`bridge.yaml:8: usp.controllers[5].mtp.topic: is for protocol MQTT, but this controller's is ""`,
 			`bridge.yaml:9: usp.controllers[6].mtp.url: is not a WebSocket URL; write for example wss://controller.example:443/usp`}},
+		{name: "roles", yaml: `usp:
+  roles:
+    - {name: Full Access}
+    - {name: R}
+    - name: R
+      permissions:
+        - {param: r---}
+    - {}
+  challenges:
+    - {alias: a, role: R, key: 0123456789abcdef}
+    - {alias: a, role: S, key: 0123456789abcde, lockout: 1500ms}
+    - {role: R, key: 0123456789abcdef}
+`, want: []string{
+			`bridge.yaml:3: usp.roles[0].name: "Full Access" is built in and cannot be another: the command line has it`,
+			`bridge.yaml:5: usp.roles[2].name: "R" is also usp.roles[1]`,
+			`bridge.yaml:7: usp.roles[2].permissions[0].targets: must not be empty; write for example [Device.WiFi.]`,
+			`bridge.yaml:8: usp.roles[3].name: must not be empty`,
+			`bridge.yaml:11: usp.challenges[1].alias: "a" is also usp.challenges[0]`,
+			`bridge.yaml:11: usp.challenges[1].role: "S" is not a role; use one of ["Full Access" "Untrusted" "R"], or add it to usp.roles`,
+			"bridge.yaml:11: usp.challenges[1].key: has 15 characters; use at least 16, for example of `openssl rand -hex 16`",
+			`bridge.yaml:11: usp.challenges[1].lockout: 1.5s is not in whole seconds`,
+			`bridge.yaml:12: usp.challenges[2].alias: 0 characters: 1 to 64 are allowed`}},
+		{name: "permissions", yaml: `usp:
+  roles:
+    - name: R
+      permissions:
+        - {targets: [WiFi], param: r---}
+        - {targets: [Device.WiFi.SSID.1.LowerLayers+.], param: rw}
+`, want: []string{
+			`bridge.yaml:5: usp.roles[0].permissions[0].targets[0]: path "WiFi": a path has at least one dot, as in "Device." at offset 4`,
+			`bridge.yaml:6: usp.roles[0].permissions[1].targets[0]: "Device.WiFi.SSID.1.LowerLayers+.": references are not followed in targets`,
+			`bridge.yaml:6: usp.roles[0].permissions[1].param: "rw": four characters of rwxn are wanted, - for those not granted`}},
 		{name: "half of the credentials", yaml: "cwmp: {connection_request: {username: u}}", want: []string{
 			`bridge.yaml:1: cwmp.connection_request: username and password must both be set, or both be empty to have them made for each CPE`}},
 		{name: "upstream", yaml: "cwmp: {upstream: {url: 'http://acs/'}}", want: []string{
