@@ -77,29 +77,44 @@ func (b *bridge) demoURL() string {
 	return scheme + onThisMachine(b.cwmpListener.Addr()) + "/"
 }
 
-// awaitDemo waits until all CPE are discovered and prints what to try.
+// awaitDemo waits until all CPE are discovered and controllers can connect, and
+// prints what to try.
 func (a *app) awaitDemo(ctx context.Context, b *bridge, ids []usp.EndpointID) error {
 	limited, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()
-	for _, id := range ids {
-		for {
-			d, err := b.fleet.Show(limited, string(id))
-			if err == nil && d.Discovered && !d.InSession {
-				break
-			}
-			if err != nil && !errors.Is(err, console.ErrUnknownDevice) {
-				return err
-			}
-			select {
-			case <-poll.C:
-			case <-limited.Done():
-				return fmt.Errorf("%s was not discovered within %v; the log says how far it came", id, demoPatience)
-			}
+	for {
+		waits, err := b.demoWaits(limited, ids)
+		if err != nil {
+			return err
+		}
+		if waits == "" {
+			return a.printDemo(b, ids)
+		}
+		select {
+		case <-poll.C:
+		case <-limited.Done():
+			return fmt.Errorf("%s within %v; the log says how far it came", waits, demoPatience)
 		}
 	}
-	return a.printDemo(b, ids)
+}
+
+// demoWaits tells what is still missing, "" if nothing is.
+func (b *bridge) demoWaits(ctx context.Context, ids []usp.EndpointID) (string, error) {
+	if b.cfg.USP.MTP.WebSocket.Listen != "" && b.webSocketURL() == "" {
+		return "the WebSocket server did not listen", nil
+	}
+	for _, id := range ids {
+		d, err := b.fleet.Show(ctx, string(id))
+		if err != nil && !errors.Is(err, console.ErrUnknownDevice) {
+			return "", err
+		}
+		if err != nil || !d.Discovered || d.InSession {
+			return string(id) + " was not discovered", nil
+		}
+	}
+	return "", nil
 }
 
 // printDemo prints commands that work as they stand.
