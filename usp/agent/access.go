@@ -11,6 +11,7 @@ import (
 // or an event and holds for as long as that is handled.
 type access struct {
 	set    *roleSet
+	least  rights  // on every element
 	device *device // for targets that search
 	local  *cells  // of the agent's own objects
 	remote *cells  // of the device's schema
@@ -21,11 +22,13 @@ func (s *roleSet) in(d *device) *access {
 	if s.uniform != nil {
 		return s.uniform
 	}
-	return &access{set: s, device: d, local: s.cellsOf(d.host.spec.schema), remote: s.cellsOf(d.model.Schema())}
+	return &access{set: s, least: s.everywhere, device: d, local: s.cellsOf(d.host.spec.schema), remote: s.cellsOf(d.model.Schema())}
 }
 
 // can reports whether all of need is granted on an element.
-func (a *access) can(ref dm.Ref, need rights) bool { return a.on(ref)&need == need }
+func (a *access) can(ref dm.Ref, need rights) bool {
+	return a.least&need == need || a.on(ref)&need == need
+}
 
 // shows reports whether the value of a parameter may be shown: one that is
 // secured to secured roles only.

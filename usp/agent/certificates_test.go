@@ -171,6 +171,10 @@ func TestAddMyCertificate(t *testing.T) {
 	const trust = "Device.LocalAgent.ControllerTrust.Credential."
 	wantError(t, b.ask(primary, addReq(false, create(trust))), 7021, trust+"Credential")
 	entry := b.added(primary, create(trust, kv{"Credential", ref + ".", true}, kv{"Role", rolePath(untrustedRole), true}))
+	if _, code := b.operate(primary, "Device.LocalAgent.AddCertificate()", map[string]string{"Certificate": otherCertificate(t, big.NewInt(5), "x")}); code != 0 {
+		t.Fatalf("error %d", code)
+	}
+	other := b.added(primary, create(trust, kv{"Credential", certificateRows + "102", true}))
 	wantError(t, b.ask(primary, addReq(false, create(trust, kv{"Credential", ref, true}))), 7025, trust+"Credential")
 	wantError(t, b.ask(primary, addReq(false, create(trust, kv{"Credential", certificateRows + "99", true}))), 7021, trust+"Credential")
 	if got := b.value(entry + "Credential"); got != ref {
@@ -183,6 +187,13 @@ func TestAddMyCertificate(t *testing.T) {
 		if got := b.value(p); got != "" {
 			t.Errorf("%s still is %q", p, got)
 		}
+	}
+	// Two entries about nothing do not stand in each other's way.
+	if _, code := b.operate(primary, certificateRows+"102.Delete()", nil); code != 0 {
+		t.Fatalf("Delete(): error %d", code)
+	}
+	if body := b.ask(primary, setReq(false, update(other, kv{"Enable", "true", true}), update(entry, kv{"Enable", "true", true}))); failure(body) != "ok" {
+		t.Errorf("Set: %v", body)
 	}
 }
 

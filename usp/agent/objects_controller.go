@@ -31,15 +31,11 @@ func controllerObjects() []objectDecl {
 				unsigned("USPNotifRetryIntervalMultiplier", "2000", 1000, 65535),
 				boolean("OnBoardingComplete", "false"),
 				unsigned("OnBoardingRestartTime", "0", 0, math.MaxUint32),
-				entries("MTP", controllerMTP),
-				entries("BootParameter", bootParameter),
+				entries("MTP", controllerMTP), entries("BootParameter", bootParameter),
 			},
-			commands: []commandDecl{
-				{name: "SendOnBoardRequest()", run: sendOnBoardRequest},
-				{name: "AddMyCertificate()", in: []string{"Alias", "Certificate"}, required: []string{"Certificate"}, run: addMyCertificate},
-			},
-			added: controllerAdded,
-			check: controllerCheck,
+			commands: controllerCommands(),
+			added:    controllerAdded,
+			check:    controllerCheck,
 		},
 		{path: controllerTable + "TransferCompletePolicy.", params: []paramDecl{
 			text("ResultTypeFilter", "Both", oneOf("Success", "Failure", "Both")),
@@ -73,6 +69,13 @@ func controllerObjects() []objectDecl {
 			},
 			added: bootParameterAdded,
 		},
+	}
+}
+
+func controllerCommands() []commandDecl {
+	return []commandDecl{
+		{name: "SendOnBoardRequest()", run: sendOnBoardRequest},
+		{name: "AddMyCertificate()", in: []string{"Alias", "Certificate"}, required: []string{"Certificate"}, run: addMyCertificate},
 	}
 }
 

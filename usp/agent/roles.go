@@ -90,11 +90,12 @@ func (r *role) add(p permission) {
 		p.rights |= readSecured
 	}
 	r.permissions = append(r.permissions, p)
-	r.content = fmt.Appendf(r.content, "%x", uint32(p.rights))
+	// With lengths, so that no text in a target can pass for another permission.
+	r.content = fmt.Appendf(r.content, "%x %d ", uint32(p.rights), len(p.targets))
 	for _, t := range p.targets {
-		r.content = t.Append(append(r.content, ' '))
+		text := t.String()
+		r.content = fmt.Appendf(r.content, "%d %s ", len(text), text)
 	}
-	r.content = append(r.content, '\n')
 }
 
 func compilePermission(s *state, k rowKey) permission {
@@ -170,7 +171,7 @@ func newRoleSet(roles []*role) *roleSet {
 		}
 	}
 	if len(roles) == 0 || s.everywhere != 0 && (!secured || s.everywhere&readSecured != 0) {
-		s.uniform = &access{set: s}
+		s.uniform = &access{set: s, least: s.everywhere}
 	}
 	return s
 }

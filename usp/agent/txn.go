@@ -198,6 +198,9 @@ func (tx *txn) seal(next *state, c *rowChange) *usp.Error {
 
 // duplicate finds another row of the table with the same values of a key.
 func (s *state) duplicate(c *rowChange, set []*param) (rowKey, bool) {
+	if !slices.ContainsFunc(set, func(p *param) bool { return p.target == nil || c.row.values[p.index] != "" }) {
+		return rowKey{}, false // rows that refer to nothing are not told apart by it
+	}
 	parent := c.key.inst.Prefix(c.key.inst.Len() - min(1, c.key.inst.Len()))
 	for k, r := range s.rows {
 		if k.class != c.key.class || k == c.key || k.inst.Prefix(parent.Len()) != parent {
