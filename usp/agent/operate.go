@@ -139,11 +139,13 @@ func commandFailure(e *usp.Error) *usppb.OperateResp_OperationResult_CmdFailure 
 	return &usppb.OperateResp_OperationResult_CmdFailure{CmdFailure: &usppb.OperateResp_OperationResult_CommandFailure{ErrCode: uint32(e.Code), ErrMsg: e.Msg}}
 }
 
+// utf8Args returns arguments fit for a message. The map itself is the Model's.
 func utf8Args(args map[string]string) map[string]string {
+	out := make(map[string]string, len(args))
 	for k, v := range args {
-		args[k] = utf8Text(v)
+		out[k] = utf8Text(v)
 	}
-	return args
+	return out
 }
 
 // running is an asynchronous operation with its Request row. One without a model

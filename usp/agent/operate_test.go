@@ -154,7 +154,8 @@ func TestOperateDetached(t *testing.T) {
 	if v := b.value(row + "Status"); v != "Active" {
 		t.Fatalf("Status is %s after a restart", v)
 	}
-	ended := []Event{{Kind: OperationEnded, Request: b.model.operated[0].Request, Args: map[string]string{"Result": "fine"}}}
+	args = map[string]string{"Result": "fine", "Text": "\xff"}
+	ended := []Event{{Kind: OperationEnded, Request: b.model.operated[0].Request, Args: args}}
 	for range 2 { // the Model has died before it could note that it has told
 		if err := b.host.Deliver(t.Context(), testAgent, ended); err != nil {
 			t.Fatal(err)
@@ -163,6 +164,9 @@ func TestOperateDetached(t *testing.T) {
 	n, id := b.notify(primary)
 	if c := n.GetOperComplete(); c.GetCommandKey() != "k" || c.GetReqOutputArgs().GetOutputArgs()["Result"] != "fine" {
 		t.Errorf("got %v", n)
+	}
+	if args["Text"] != "\xff" {
+		t.Error("the Model's own map was changed")
 	}
 	b.acknowledge(primary, id)
 	b.silence()
