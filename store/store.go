@@ -36,6 +36,7 @@ const (
 	Model                        // owner: hash of a model and firmware; one record "", what its devices have in common
 	DeviceDue                    // owner: 16 hex digits of unix milliseconds; name: key of the device to be looked at then
 	FileGrant                    // owner: SHA-256 of a token in hex; one record "", what the token opens
+	Report                       // owner: endpoint id of the agent; name: profile instance "/" time; a bulk data report that was not delivered
 	kindEnd
 )
 

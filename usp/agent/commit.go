@@ -47,6 +47,10 @@ func (h *Host) commit(ctx context.Context, d *device, tx *txn, events []Event, n
 func (h *Host) store(ctx context.Context, d *device, tx *txn, notes []*notification, log *auditLog) error {
 	var b store.Batch
 	h.schedulePeriodic(tx)
+	h.scheduleBulk(tx)
+	if err := h.dropReports(ctx, tx, h.staleReports(tx)); err != nil {
+		return err
+	}
 	tx.diff(&b)
 	h.putDues(tx, &b)
 	for _, n := range notes {

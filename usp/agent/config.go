@@ -107,6 +107,7 @@ type Config struct {
 	AgentAddress func(protocol mtp.Protocol, id usp.EndpointID) mtp.Address
 
 	Limits     Limits
+	Bulk       BulkConfig
 	Log        *slog.Logger
 	Now        func() time.Time // default time.Now
 	Registerer prometheus.Registerer
@@ -137,6 +138,7 @@ func (c *Config) validate() error {
 		c.Now = time.Now
 	}
 	c.Limits.setDefaults()
+	c.Bulk.setDefaults()
 	for _, check := range []func() error{c.validateRoles, c.validateChallenges, c.validateControllers} {
 		if err := check(); err != nil {
 			return err

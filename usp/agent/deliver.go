@@ -38,6 +38,9 @@ func (h *Host) Deliver(ctx context.Context, id usp.EndpointID, events []Event) e
 	boot := booted(events)
 	if boot {
 		h.connectAll(ctx, id, st)
+		if len(st.bulk) > 0 {
+			h.forgetReports(a)
+		}
 	}
 	subs := st.index(h.spec).subscribers
 	if len(subs) == 0 || len(events) == 0 {

@@ -19,6 +19,8 @@ const (
 	duePeriodic = "p" // a controller's Periodic!
 	dueOnboard  = "o" // a controller's OnBoardingRestartTime is over
 	dueTimer    = "t" // a ScheduleTimer() has run out, or was canceled
+	dueReport   = "b" // a bulk data report
+	dueResend   = "r" // a bulk data report that was not delivered
 )
 
 // dueEntry is a record of the due index.
@@ -167,6 +169,8 @@ func (d *due) one(ctx context.Context, e dueEntry) error {
 		return d.h.onboardAgain(ctx, e)
 	case dueTimer:
 		return d.h.timerOver(ctx, e)
+	case dueReport, dueResend:
+		return d.h.bulkDue(ctx, e)
 	}
 	return d.h.drop(ctx, e)
 }

@@ -33,6 +33,7 @@ type Host struct {
 	due       *due
 	metrics   *metrics
 	volatile  volatile
+	bulk      *reportQueue
 	builtin   *controller
 	protocols []string
 
@@ -85,6 +86,7 @@ func New(cfg Config) (*Host, error) {
 	h.volatile.byConn = map[any]map[*agent]int{}
 	h.agents = newAgents(h)
 	h.due = &due{h: h, wake: make(chan struct{}, 1)}
+	h.bulk = newReportQueue(cfg)
 	h.dispatch = newDispatcher(cfg.Limits, h.process)
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
@@ -208,6 +210,7 @@ func (h *Host) close() {
 	h.stop()
 	h.dispatch.wait()
 	h.background.Wait()
+	h.bulk.client.Close()
 }
 
 // Hosted tells that there is a new agent. The controllers that have an address
@@ -279,7 +282,7 @@ func (h *Host) Forget(ctx context.Context, id usp.EndpointID) error {
 	a.write.Lock()
 	defer a.write.Unlock()
 	var b store.Batch
-	for _, kind := range []store.Kind{store.Controller, store.Subscription, store.Request, store.Notification, store.AgentState} {
+	for _, kind := range []store.Kind{store.Controller, store.Subscription, store.Request, store.Notification, store.Report, store.AgentState} {
 		err := h.cfg.Store.Scan(ctx, store.Query{Kind: kind, Owner: string(id), WholeOwner: true}, func(k store.Key, _ []byte) bool {
 			b.Delete(k)
 			return true

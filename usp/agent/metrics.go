@@ -14,6 +14,8 @@ type metrics struct {
 	seconds       *prometheus.HistogramVec
 	notifications *prometheus.CounterVec
 	refused       *prometheus.CounterVec
+	reports       *prometheus.CounterVec
+	reportSeconds *prometheus.HistogramVec
 
 	byType [usppb.Header_DEREGISTER_RESP + 1]messageMetrics
 }
@@ -39,6 +41,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "uspbridge_usp_records_refused_total", Help: "USP records not handled, by reason.",
 		}, []string{"reason"}),
+		reports: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "uspbridge_bulk_reports_total", Help: "Bulk data reports by protocol and outcome (sent, deferred, failed, postponed).",
+		}, []string{"protocol", "outcome"}),
+		reportSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "uspbridge_bulk_report_seconds", Help: "Time to make and send a bulk data report, waiting for the device included.",
+			Buckets: prometheus.ExponentialBuckets(1e-3, 4, 9),
+		}, []string{"protocol"}),
 	}
 	for _, t := range requestTypes {
 		m.byType[t] = messageMetrics{
@@ -50,7 +59,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.messages, m.seconds, m.notifications, m.refused} {
+	for _, c := range []prometheus.Collector{m.messages, m.seconds, m.notifications, m.refused, m.reports, m.reportSeconds} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

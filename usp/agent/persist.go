@@ -27,10 +27,11 @@ const (
 	periodicRecord = "periodic"
 	timersRecord   = "timers"
 	trialsRecord   = "trials"
+	bulkRecord     = "bulk"
 )
 
-// rowName returns a row's record name: its path below Device.LocalAgent. for
-// store.AgentState, instance numbers and tables below the top table for others.
+// rowName returns a row's record name: its path, below Device.LocalAgent. if it
+// is there, for store.AgentState, instance numbers and tables below the top table for others.
 func rowName(k rowKey) string {
 	if k.class.node == nil {
 		return "LocalAgent"
@@ -52,6 +53,9 @@ func (s *localSpec) parseRow(kind store.Kind, name string) (rowKey, bool) {
 	prefix := map[store.Kind]string{store.Controller: "Controller.", store.Subscription: "Subscription.", store.Request: "Request."}[kind]
 	var inst dm.Instance
 	schema := "Device.LocalAgent."
+	if kind == store.AgentState && strings.HasPrefix(name, "Device.") {
+		schema = ""
+	}
 	for seg := range strings.SplitSeq(prefix+name, ".") {
 		if n, err := strconv.ParseUint(seg, 10, 32); err == nil {
 			if inst.Len() == dm.MaxDepth {
@@ -160,6 +164,10 @@ func (tx *txn) diff(b *store.Batch) {
 	if tx.base.trials != tx.next.trials {
 		b.Put(store.Key{Kind: store.AgentState, Owner: owner, Name: trialsRecord}, encodeJSON(tx.next.trials))
 	}
+	if changed(tx.base.bulk, tx.next.bulk) {
+		b.Put(store.Key{Kind: store.AgentState, Owner: owner, Name: bulkRecord}, encodeJSON(tx.next.bulk))
+	}
+	b.Ops = append(b.Ops, tx.also...)
 }
 
 func changed[K comparable, V comparable](a, b map[K]V) bool {
@@ -256,6 +264,9 @@ func (h *Host) restore(s *state, k store.Key, value []byte) error {
 		case trialsRecord:
 			s.trials = new(trials)
 			return json.Unmarshal(value, s.trials)
+		case bulkRecord:
+			s.bulk = map[uint32]bulkTimes{}
+			return json.Unmarshal(value, &s.bulk)
 		}
 	}
 	rk, ok := h.spec.parseRow(k.Kind, k.Name)

@@ -56,6 +56,7 @@ func (h *Host) putDues(tx *txn, b *store.Batch) {
 			b.Put(dueKey(time.UnixMilli(at), duePeriodic, tx.a.id, strconv.FormatUint(uint64(n), 10)), dueValue())
 		}
 	}
+	tx.putBulkDues(b)
 	for n, at := range tx.next.timers {
 		if tx.base.timers[n] != at {
 			b.Put(dueKey(time.UnixMilli(at), dueTimer, tx.a.id, strconv.FormatUint(uint64(n), 10)), dueValue())

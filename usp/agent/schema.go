@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -30,7 +31,8 @@ func newSchemas(local *dm.Schema) *schemas {
 }
 
 // compose returns the data model of an agent whose device has the given one.
-// Device.LocalAgent. is the agent's alone, should the device have one too.
+// Objects directly below Device. that both have, as Device.LocalAgent. and
+// Device.BulkData., are the agent's alone.
 func (s *schemas) compose(device *dm.Schema) (*dm.Schema, error) {
 	if whole := (*s.made.Load())[device]; whole != nil {
 		return whole, nil
@@ -41,7 +43,7 @@ func (s *schemas) compose(device *dm.Schema) (*dm.Schema, error) {
 	if whole := made[device]; whole != nil {
 		return whole, nil
 	}
-	whole, err := dm.Graft(withoutLocalAgent(device), s.local)
+	whole, err := dm.Graft(without(device, s.local), s.local)
 	if err != nil {
 		return nil, fmt.Errorf("data model of the device and of the agent together: %w", err)
 	}
@@ -54,15 +56,21 @@ func (s *schemas) compose(device *dm.Schema) (*dm.Schema, error) {
 	return whole, nil
 }
 
-func withoutLocalAgent(s *dm.Schema) *dm.Schema {
-	dev := s.Root.Child("Device")
-	if dev == nil || dev.Child("LocalAgent") == nil {
+// without returns a device's data model without the objects directly below
+// Device. that the agent has.
+func without(s, local *dm.Schema) *dm.Schema {
+	dev, own := s.Root.Child("Device"), local.Root.Child("Device")
+	taken := func(n *dm.Node) bool {
+		o := own.Child(n.Name)
+		return o != nil && o.IsObject()
+	}
+	if dev == nil || !slices.ContainsFunc(dev.Children, taken) {
 		return s
 	}
 	root, trimmed := *s.Root, *dev // Graft indexes the children anew
 	trimmed.Children = nil
 	for _, c := range dev.Children {
-		if c.Name != "LocalAgent" {
+		if !taken(c) {
 			trimmed.Children = append(trimmed.Children, c)
 		}
 	}

@@ -39,6 +39,8 @@ type state struct {
 	// milliseconds.
 	timers map[uint32]int64
 	trials *trials // nil: no challenge was ever asked for
+	// bulk has, by profile of Device.BulkData., when its reports are due.
+	bulk map[uint32]bulkTimes
 
 	once    sync.Once
 	derived *derived
@@ -51,13 +53,14 @@ type derived struct {
 	byInstance  map[uint32]*controller
 	subscribers []*subscription
 	roles       map[uint32]*role
+	profiles    map[uint32]*profile
 }
 
 // edit returns a copy that can be changed until it is sealed.
 func (s *state) edit() *state {
 	n := &state{
 		rows: make(map[rowKey]*row, len(s.rows)+2), next: make(map[rowKey]uint32, len(s.next)+1),
-		periodic: s.periodic, timers: s.timers, trials: s.trials,
+		periodic: s.periodic, timers: s.timers, trials: s.trials, bulk: s.bulk,
 	}
 	for k, r := range s.rows {
 		n.rows[k] = r
@@ -85,6 +88,7 @@ func (s *state) index(spec *localSpec) *derived {
 		d.compileRoles(spec, s)
 		d.compileControllers(spec, s)
 		d.compileSubscriptions(spec, s)
+		d.compileProfiles(spec, s)
 		s.derived = d
 	})
 	return s.derived

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
 )
@@ -21,6 +22,7 @@ type txn struct {
 	via  any         // the connection of the built-in controller
 	// onboard has the controllers to which SendOnBoardRequest() was run.
 	onboard map[uint32]bool
+	also    []store.Op // changes of records that are no rows
 }
 
 // begin starts a txn. The caller holds a.write.
@@ -251,13 +253,20 @@ func (tx *txn) remove(ref dm.Ref) *usp.Error {
 	})
 }
 
-// orphans removes the subscriptions of a deleted controller: their Recipient
-// may not be empty (Device.LocalAgent.Subscription.{i}.Recipient).
+// orphans removes what cannot be without a deleted controller: subscriptions,
+// whose Recipient may not be empty (Device.LocalAgent.Subscription.{i}.Recipient),
+// and bulk data profiles, which report with their Controller's rights.
 func (tx *txn) orphans(next *state, instance uint32) {
 	subs := tx.host.classes.subscription
 	recipient := controllerPath(instance)
 	for k, r := range next.rows {
 		if k.class == subs && r.values[subs.byName["Recipient"].index] == recipient {
+			next.remove(k)
+		}
+	}
+	profiles := tx.host.spec.classAt(profileTable)
+	for k, r := range next.rows {
+		if k.class == profiles && r.values[profiles.byName["Controller"].index] == recipient {
 			next.remove(k)
 		}
 	}

@@ -101,6 +101,22 @@ type Hosting interface {
 	Unhost(endpoints ...usp.EndpointID)
 }
 
+// Publication is a message that is no record, for a topic of a broker.
+type Publication struct {
+	Topic       string
+	ContentType string
+	QoS         byte
+	Retain      bool
+	Payload     []byte
+}
+
+// Publisher is implemented by transports over a broker with topics (MQTT).
+// Publish returns when the broker has taken the message over (QoS 0: when it was
+// written), with ErrUnreachable if there is no connection.
+type Publisher interface {
+	Publish(ctx context.Context, p Publication) error
+}
+
 // Addressing is implemented by transports on which a hosted endpoint has an
 // address of its own, to be shown in Device.LocalAgent.MTP and put into Connect
 // records: its Topic or Destination.

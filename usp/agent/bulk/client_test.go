@@ -219,7 +219,7 @@ func TestRedirects(t *testing.T) {
 			t.Errorf("%d: %+v", code, got)
 		}
 	}
-	loop := newCollector(t, false, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", 307) })
+	loop := newCollector(t, false, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", http.StatusTemporaryRedirect) })
 	if err := newClient(t, nil).Send(context.Background(), upload(loop.URL)); err == nil || len(loop.got()) != maxRedirects {
 		t.Errorf("a loop of redirects: %v after %d", err, len(loop.got()))
 	}
@@ -236,7 +236,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("a collector that nobody vouches for got the report: %v", err)
 	}
 	plain := newCollector(t, false, nil)
-	c.answer = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, plain.URL, 307) }
+	c.answer = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, plain.URL, http.StatusTemporaryRedirect) }
 	if err := newClient(t, roots).Send(context.Background(), upload(c.URL)); err == nil || len(plain.got()) != 0 {
 		t.Errorf("from https to http: %v", err)
 	}
@@ -288,7 +288,7 @@ func TestPolicyOfAddresses(t *testing.T) {
 		t.Errorf("localhost where it is allowed: %v", err)
 	}
 	// A redirect leads nowhere else.
-	outside := newCollector(t, false, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, c.URL, 307) })
+	outside := newCollector(t, false, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, c.URL, http.StatusTemporaryRedirect) })
 	allowed := outside.Listener.Addr().String()
 	if err := newClient(t, nil, allowed).Send(context.Background(), upload(outside.URL)); !errors.Is(err, ErrForbidden) || len(c.got()) != 1 {
 		t.Errorf("redirected: %v, %d", err, len(c.got()))

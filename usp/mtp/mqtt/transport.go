@@ -28,8 +28,8 @@ const (
 // first again: a broker that throws us out at once is not to be hammered.
 const steady = 30 * time.Second
 
-// Transport is the MQTT transport. It implements mtp.Transport, mtp.Hosting and
-// mtp.Addressing.
+// Transport is the MQTT transport. It implements mtp.Transport, mtp.Hosting,
+// mtp.Addressing and mtp.Publisher.
 type Transport struct {
 	cfg    Config
 	broker *url.URL
@@ -148,31 +148,39 @@ func (t *Transport) connection(ctx context.Context, h mtp.Handler) error {
 // over. Without a connection it returns mtp.ErrUnreachable; after any other
 // error the record may or may not arrive.
 func (t *Transport) Send(ctx context.Context, from, _ usp.EndpointID, addr mtp.Address, record []byte) error {
-	return t.meter.Sent(len(record), t.publish(ctx, from, addr.Topic, record))
+	return t.meter.Sent(len(record), t.publish(ctx, &paho.Publish{ // R-MQTT.18
+		QoS:     1,
+		Topic:   addr.Topic,
+		Payload: record,
+		Properties: &paho.PublishProperties{
+			ContentType:   contentType,        // R-MQTT.27
+			ResponseTopic: t.AgentTopic(from), // R-MQTT.22, R-MQTT.23
+		},
+	}))
 }
 
-func (t *Transport) publish(ctx context.Context, from usp.EndpointID, topic string, record []byte) error {
-	if err := checkPublishTopic(topic); err != nil {
+// Publish implements mtp.Publisher.
+func (t *Transport) Publish(ctx context.Context, p mtp.Publication) error {
+	return t.publish(ctx, &paho.Publish{
+		QoS: p.QoS, Retain: p.Retain, Topic: p.Topic, Payload: p.Payload,
+		Properties: &paho.PublishProperties{ContentType: p.ContentType}, // R-BULK.8a
+	})
+}
+
+func (t *Transport) publish(ctx context.Context, p *paho.Publish) error {
+	if err := checkPublishTopic(p.Topic); err != nil {
 		return err
 	}
 	client := t.client.Load()
 	if client == nil {
 		return fmt.Errorf("mqtt: no connection to %s: %w", t.broker.Redacted(), mtp.ErrUnreachable)
 	}
-	_, err := client.Publish(ctx, &paho.Publish{ // R-MQTT.18
-		QoS:     1,
-		Topic:   topic,
-		Payload: record,
-		Properties: &paho.PublishProperties{
-			ContentType:   contentType,        // R-MQTT.27
-			ResponseTopic: t.AgentTopic(from), // R-MQTT.22, R-MQTT.23
-		},
-	})
+	_, err := client.Publish(ctx, p)
 	if errors.Is(err, session.ErrNoConnection) {
-		return fmt.Errorf("mqtt: publish on %s: %w (%w)", topic, mtp.ErrUnreachable, err)
+		return fmt.Errorf("mqtt: publish on %s: %w (%w)", p.Topic, mtp.ErrUnreachable, err)
 	}
 	if err != nil {
-		return fmt.Errorf("mqtt: publish on %s: %w", topic, err)
+		return fmt.Errorf("mqtt: publish on %s: %w", p.Topic, err)
 	}
 	return nil
 }

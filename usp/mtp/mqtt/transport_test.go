@@ -174,6 +174,29 @@ func TestPacketsAsTheStandardHasThem(t *testing.T) {
 	}
 }
 
+// What is no record is published as it is given (R-BULK.8a).
+func TestPublish(t *testing.T) {
+	b := startBroker(t, "", packets.Properties{})
+	tr := newTransport(t, Config{Broker: "tcp://" + b.address, Topic: "usp/agent/{endpoint_id}"})
+	p := mtp.Publication{Topic: "bulk/data", ContentType: "application/json; charset=UTF-8", QoS: 2, Retain: true, Payload: []byte("{}")}
+	if err := tr.Publish(t.Context(), p); !errors.Is(err, mtp.ErrUnreachable) {
+		t.Errorf("without a connection: %v", err)
+	}
+	mtptest.Serve(t, tr, mtptest.NewRecorder())
+	if err := tr.Publish(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	pk := mtptest.Wait(t, b.publishes, "PUBLISH")
+	if pk.TopicName != p.Topic || pk.Properties.ContentType != p.ContentType || pk.FixedHeader.Qos != 2 || !pk.FixedHeader.Retain ||
+		string(pk.Payload) != "{}" || pk.Properties.ResponseTopic != "" {
+		t.Errorf("published %+v", pk)
+	}
+	p.Topic = "bulk/#"
+	if err := tr.Publish(t.Context(), p); err == nil {
+		t.Error("a wildcard is published on")
+	}
+}
+
 func TestIncomingPublish(t *testing.T) {
 	b := startBroker(t, "", packets.Properties{})
 	tr := newTransport(t, Config{Broker: "tcp://" + b.address, Topic: "usp/agent/{endpoint_id}", MaxRecord: 100})
