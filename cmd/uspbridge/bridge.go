@@ -123,9 +123,13 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 		return err
 	}
 	roles, challenges := cfg.USP.agentRoles()
+	reports, err := cfg.USP.BulkData.settings()
+	if err != nil {
+		return err
+	}
 	b.agents, err = agent.New(agent.Config{
 		Store: b.store, Devices: b.joint, Transports: b.mtps(), Controllers: b.controllers(), Roles: roles, Challenges: challenges, Sealer: b.sealer,
-		Deadline: time.Duration(cfg.CWMP.Deadline), AgentAddress: b.agentAddress, Log: b.log, Registerer: metrics,
+		Deadline: time.Duration(cfg.CWMP.Deadline), AgentAddress: b.agentAddress, Bulk: reports, Log: b.log, Registerer: metrics,
 	})
 	if err != nil {
 		return err

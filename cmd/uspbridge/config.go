@@ -77,6 +77,7 @@ type USPConfig struct {
 	Controllers []ControllerConfig `mapstructure:"controllers"`
 	Roles       []RoleConfig       `mapstructure:"roles"`
 	Challenges  []ChallengeConfig  `mapstructure:"challenges"`
+	BulkData    BulkDataConfig     `mapstructure:"bulk_data"`
 }
 
 // MTPConfig has one section a transport. MQTT and STOMP are off unless their
@@ -175,6 +176,7 @@ func defaultConfig() Config {
 		},
 		USP: USPConfig{
 			EndpointID: "ops::{oui}-{product_class}-{serial}",
+			BulkData:   defaultBulkData(),
 			MTP: MTPConfig{
 				WebSocket: WebSocketConfig{Listen: ":7548", Path: "/usp", TLS: defaultServerTLS},
 				MQTT:      MQTTConfig{Broker: "tcp://127.0.0.1:1883", Version: "5.0", Topic: "usp/agent/{endpoint_id}"},

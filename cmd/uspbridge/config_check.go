@@ -34,6 +34,7 @@ func (l *configLoader) check(c *Config) {
 	}
 	l.checkRoles(c.USP)
 	l.checkControllers(c.USP)
+	l.checkBulkData(c.USP.BulkData)
 	if c.Store.DSN != "" {
 		l.wrong("store.dsn", "is for the postgres driver, which is not built into this version")
 	}

@@ -67,6 +67,7 @@ usp:
     - name: Untrusted
   challenges:
     - {alias: label, description: d, instruction: i, role: Support, key: 0123456789abcdef, retries: 5, lockout: 1m}
+  bulk_data: {allow: ["*.example", 10.1.0.0/16], ca: "", min_reporting_interval: 10s, uploads: 3, report: 64KiB}
 store: {driver: bbolt, path: "/tmp/x.db", key_file: "/tmp/x.key", dsn: ""}
 mappings: {dir: ""}
 console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
@@ -108,6 +109,7 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 				{Name: "Untrusted"},
 			},
 			Challenges: []ChallengeConfig{{"label", "d", "i", "Support", "0123456789abcdef", 5, Duration(time.Minute)}},
+			BulkData:   BulkDataConfig{Allow: []string{"*.example", "10.1.0.0/16"}, MinReportingInterval: Duration(10 * time.Second), Uploads: 3, Report: 64 << 10},
 		},
 		Store:   StoreConfig{Driver: "bbolt", Path: "/tmp/x.db", KeyFile: "/tmp/x.key"},
 		Console: ConsoleConfig{"127.0.0.1:8549", "0123456789abcdef"},
@@ -258,6 +260,11 @@ func TestConfigRefused(t *testing.T) {
 		{name: "flag", args: []string{"--store.driver=mysql"}, want: []string{`flag --store.driver: store.driver: "mysql" is not known; use bbolt`}},
 		{name: "postgres", yaml: "store: {driver: postgres}", want: []string{
 			`bridge.yaml:1: store.driver: the postgres driver is not built into this version; use bbolt`}},
+		{name: "bulk data", yaml: "usp:\n  bulk_data:\n    allow: [bdc.example, 'https://x/']\n    min_reporting_interval: 1500ms\n    uploads: 0\n    report: 0KiB\n", want: []string{
+			`bridge.yaml:3: usp.bulk_data.allow[1]: "https://x/" is neither a host nor a prefix such as 10.1.0.0/16`,
+			`bridge.yaml:4: usp.bulk_data.min_reporting_interval: must be whole seconds, at least 1s`,
+			`bridge.yaml:5: usp.bulk_data.uploads: must be more than 0`,
+			`bridge.yaml:6: usp.bulk_data.report: must be more than 0`}},
 		{name: "MQTT 3.1.1", yaml: "usp: {mtp: {mqtt: {version: '3.1.1'}}}", want: []string{
 			`bridge.yaml:1: usp.mtp.mqtt.version: "3.1.1" is not known; use 5.0`}},
 		{name: "address", yaml: "cwmp: {listen: '7547'}", want: []string{

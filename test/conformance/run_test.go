@@ -121,7 +121,8 @@ func startBroker(t *testing.T, over mtp.Protocol) string {
 // it needs, and the controllers.
 func newField(t *testing.T, f *field, keys map[string]any) *field {
 	t.Helper()
-	config := testenv.Config{Keys: map[string]any{}}
+	f.certificate = newCertificate(t)
+	config := testenv.Config{Keys: bulkKeys(f.certificate)}
 	for _, id := range []usp.EndpointID{primaryID, secondaryID} {
 		config.Controllers = append(config.Controllers, testenv.ControllerRow{EndpointID: id, MTP: f.route(id)})
 	}

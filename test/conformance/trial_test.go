@@ -51,9 +51,10 @@ type field struct {
 	env                *testenv.Env
 	gateway            gateway
 	over               mtp.Protocol
-	broker             string // host and port, of MQTT and STOMP
-	realm              string // tells fields on one broker apart
-	inbox              string // where controllers send, if that is not where agents say
+	broker             string      // host and port, of MQTT and STOMP
+	realm              string      // tells fields on one broker apart
+	inbox              string      // where controllers send, if that is not where agents say
+	certificate        certificate // of collectors that the bridge trusts
 	primary, secondary *controller
 }
 

@@ -16,13 +16,3 @@ func discoveryCases() []testCase {
 		"8.4": "mDNS", "8.5": "mDNS tells of transports", "8.6": "The DNS records", "8.7": "A request is answered",
 	})...)
 }
-
-// bulkCases are the tests of section 10.
-func bulkCases() []testCase {
-	return without(notYet, "Device.BulkData. is not in the data model", map[string]string{
-		"10.1": "JSON over HTTP", "10.2": "JSON over HTTPS", "10.3": "CSV over HTTP", "10.4": "CSV over HTTPS",
-		"10.5": "Parameters in the URI, over HTTP", "10.6": "Parameters in the URI, over HTTPS", "10.7": "Reports that fail are sent again",
-		"10.8": "A wildcard, over HTTP", "10.9": "An object, over HTTP", "10.10": "Push!", "10.11": "Push! of a wildcard", "10.12": "Push! of an object",
-		"10.13": "Over MQTT",
-	})
-}
