@@ -26,8 +26,8 @@ type running struct {
 }
 
 // startDemo runs `serve --demo` on free ports and returns when it has printed
-// what to try.
-func startDemo(t *testing.T, dir string) *running {
+// what to try; more are arguments besides.
+func startDemo(t *testing.T, dir string, more ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	out, stdout := io.Pipe()
@@ -37,8 +37,8 @@ func startDemo(t *testing.T, dir string) *running {
 	code := 0
 	go func() {
 		defer close(r.ended)
-		code = a.run(ctx, []string{"serve", "--demo", "--data_dir=" + dir, "--cwmp.listen=127.0.0.1:0",
-			"--usp.mtp.websocket.listen=127.0.0.1:0", "--console.listen=127.0.0.1:0"})
+		code = a.run(ctx, append([]string{"serve", "--demo", "--data_dir=" + dir, "--cwmp.listen=127.0.0.1:0",
+			"--usp.mtp.websocket.listen=127.0.0.1:0", "--console.listen=127.0.0.1:0"}, more...))
 		stdout.Close()
 	}()
 	printed := make(chan struct{})
