@@ -122,15 +122,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	if b.ways, err = newWays(cfg.CWMP, b.joint, b.keyring, b.log, metrics); err != nil {
 		return err
 	}
-	roles, challenges := cfg.USP.agentRoles()
-	reports, err := cfg.USP.BulkData.settings()
-	if err != nil {
-		return err
-	}
-	b.agents, err = agent.New(agent.Config{
-		Store: b.store, Devices: b.joint, Transports: b.mtps(), Controllers: b.controllers(), Roles: roles, Challenges: challenges, Sealer: b.sealer,
-		Deadline: time.Duration(cfg.CWMP.Deadline), AgentAddress: b.agentAddress, Bulk: reports, Log: b.log, Registerer: metrics,
-	})
+	b.agents, err = b.newAgents(metrics)
 	if err != nil {
 		return err
 	}
@@ -195,6 +187,19 @@ func (b *bridge) openFiles(metrics *prometheus.Registry) (err error) {
 	}
 	b.joint.AttachFiles(b.files)
 	return nil
+}
+
+// newAgents makes the agents of all devices.
+func (b *bridge) newAgents(metrics *prometheus.Registry) (*agent.Host, error) {
+	reports, err := b.cfg.USP.BulkData.settings()
+	if err != nil {
+		return nil, err
+	}
+	roles, challenges := b.cfg.USP.agentRoles()
+	return agent.New(agent.Config{
+		Store: b.store, Devices: b.joint, Transports: b.mtps(), Controllers: b.controllers(), Roles: roles, Challenges: challenges, Sealer: b.sealer,
+		Deadline: time.Duration(b.cfg.CWMP.Deadline), AgentAddress: b.agentAddress, Bulk: reports, Log: b.log, Registerer: metrics,
+	})
 }
 
 func (b *bridge) mtps() []mtp.Transport {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -37,6 +36,8 @@ func (h *Host) collect(ctx context.Context, d *device, p *profile) (bulk.Report,
 		getPlan: h.planFor(d, p),
 		taken:   map[string]bool{}, seen: map[seenAs]bool{}, excluded: map[dm.Ref]bool{},
 	}
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.Deadline)
+	defer cancel()
 	report := bulk.Report{Time: h.cfg.Now()}
 	for _, x := range p.exclude {
 		res, err := c.s.resolver.resolvePath(x, "")
@@ -210,10 +211,12 @@ func (h *Host) queryOf(ctx context.Context, d *device, p *profile) []bulk.Parame
 	if len(plan.refs) == 0 {
 		return query
 	}
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.Deadline)
+	defer cancel()
 	for i, v := range d.get(ctx, plan.refs) {
 		if v.Err == nil {
 			query = append(query, bulk.Parameter{Name: names[i], Value: v.Text})
 		}
 	}
-	return slices.Clip(query)
+	return query
 }

@@ -63,8 +63,10 @@ type reportQueue struct {
 
 func newReportQueue(cfg Config) *reportQueue {
 	return &reportQueue{
-		client: bulk.NewClient(bulk.ClientConfig{Policy: cfg.Bulk.Policy, Roots: cfg.Bulk.Roots, Agent: "uspbridge", Now: cfg.Now}),
-		known:  map[profileOf]struct{}{},
+		client: bulk.NewClient(bulk.ClientConfig{Policy: cfg.Bulk.Policy, Roots: cfg.Bulk.Roots, Agent: "uspbridge", Now: cfg.Now,
+			// A slow collector leaves room for others.
+			Most: max(1, cfg.Bulk.Uploads*3/4)}),
+		known: map[profileOf]struct{}{},
 	}
 }
 

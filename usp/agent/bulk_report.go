@@ -18,9 +18,10 @@ import (
 
 // The outcomes of a report, as they are counted.
 const (
-	reportSent     = "sent"
-	reportFailed   = "failed"   // not delivered and given up
-	reportDeferred = "deferred" // not delivered, to be sent again or with the next
+	reportSent      = "sent"
+	reportFailed    = "failed"    // not delivered and given up
+	reportDeferred  = "deferred"  // not delivered, to be sent again or with the next
+	reportPostponed = "postponed" // due, but there was no room for it
 )
 
 // report makes and sends a report.
@@ -217,6 +218,11 @@ func (r *reporting) settle(tx *txn, p *profile, t *bulkTimes, failure error) str
 	if errors.Is(failure, bulk.ErrTooLarge) || len(r.reports) == 0 {
 		return reportFailed
 	}
+	if errors.Is(failure, bulk.ErrBusy) {
+		t.Retry = r.cfg.Now().Add(postpone + rand.N(postpone)).UnixMilli()
+		r.keep(&b)
+		return reportPostponed
+	}
 	retry := false
 	if p.retry && p.protocol == overHTTP { // R-BULK.2, R-BULK.3
 		at := r.cfg.Now().Add(p.retryWait(t.Attempts)).UnixMilli()
@@ -230,12 +236,17 @@ func (r *reporting) settle(tx *txn, p *profile, t *bulkTimes, failure error) str
 		}
 		return reportFailed
 	}
+	r.keep(&b)
+	return reportDeferred
+}
+
+// keep stores what is not in the store yet, unless it is larger than may be sent.
+func (r *reporting) keep(b *store.Batch) {
 	for _, u := range r.reports {
-		if u.fresh {
-			u.put(&b, p, r.cfg.Bulk.Report)
+		if value := encodeJSON(u.Report); u.fresh && len(value) <= r.cfg.Bulk.Report {
+			b.Put(u.key, value)
 		}
 	}
-	return reportDeferred
 }
 
 // retryWait draws the time until the next retry, in the way of notifications

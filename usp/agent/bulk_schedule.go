@@ -139,7 +139,7 @@ func (h *Host) startReport(job reportJob, at time.Time, p *profile, t bulkTimes)
 	soonest := func(wait time.Duration) int64 { return min(regular.UnixMilli(), now.Add(wait).UnixMilli()) }
 	switch {
 	case !job.again && now.Sub(at) > reportLate:
-		h.metrics.reports.WithLabelValues(p.protocol, "postponed").Inc()
+		h.metrics.reports.WithLabelValues(p.protocol, reportPostponed).Inc()
 		t.Next = soonest(rand.N(min(p.interval, catchUp)))
 	case h.bulk.enqueue(h, job):
 		t.Retry = now.Add(reportLease).UnixMilli()
@@ -149,7 +149,7 @@ func (h *Host) startReport(job reportJob, at time.Time, p *profile, t bulkTimes)
 	case job.again:
 		t.Retry = now.Add(postpone + rand.N(postpone)).UnixMilli()
 	default:
-		h.metrics.reports.WithLabelValues(p.protocol, "postponed").Inc()
+		h.metrics.reports.WithLabelValues(p.protocol, reportPostponed).Inc()
 		t.Next = soonest(postpone + rand.N(postpone))
 	}
 	return t

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/store/seal"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent/bulk"
 	"github.com/uspbridge/uspbridge/usp/dm"
@@ -559,6 +561,60 @@ func TestBulkMQTT(t *testing.T) {
 		Payload: []byte(`{"Report":[{"CollectionTime":1767323100,"UpTime":77},{"CollectionTime":1767323400,"UpTime":77}]}`)}
 	if d := cmp.Diff(want, <-net.published); d != "" {
 		t.Error(d)
+	}
+}
+
+// What one collector cannot take at the moment is put off, and lost by nobody.
+func TestBulkBusyCollector(t *testing.T) {
+	b, c := bulkBench(t, func(c *Config) { c.Bulk.Uploads = 2 }), newBulkCollector(t) // of which one to a collector
+	c.hold = make(chan struct{})
+	b.profile(primary, to(c))
+	b.profile(primary, to(c))
+	b.clock.advance(time.Minute)
+	b.due()
+	c.wait(t)
+	for end := time.Now().Add(patience); b.records(store.Report) == 0; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal("the second report is not put off")
+		}
+	}
+	close(c.hold)
+	b.settle()
+	b.clock.advance(2 * postpone)
+	b.due()
+	b.settle()
+	if got := c.take(); len(got) != 2 || b.records(store.Report) != 0 {
+		t.Errorf("%d reports came, %d are kept", len(got), b.records(store.Report))
+	}
+}
+
+// The password of a collector is not readable in the store, and outlives a restart.
+func TestBulkPasswordInTheStore(t *testing.T) {
+	b, c := bulkBench(t, func(c *Config) { c.Sealer = seal.Random() }), newBulkCollector(t)
+	row := b.profile(primary, to(c), kv{param: "HTTP.Password", value: "open sesame"})
+	stored := ""
+	if err := b.store.Scan(t.Context(), store.Query{Kind: store.AgentState}, func(_ store.Key, v []byte) bool { stored += string(v); return true }); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(stored, "HTTP.Password") || strings.Contains(stored, "sesame") {
+		t.Errorf("stored: %s", stored)
+	}
+	password := func() string {
+		a, err := b.host.agents.acquire(t.Context(), testAgent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.host.agents.release(a)
+		return a.state.Load().index(b.host.spec).profiles[101].upload.Password
+	}
+	b.restart()
+	if got := password(); got != "open sesame" {
+		t.Errorf("after a restart it is %q", got)
+	}
+	b.cfg.Sealer = seal.Random()
+	b.restart()
+	if got := password(); got != "" || b.value(row+"Enable") != "true" {
+		t.Errorf("with another key it is %q", got)
 	}
 }
 

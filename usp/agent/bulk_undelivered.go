@@ -36,13 +36,6 @@ func reportKey(id usp.EndpointID, profile uint32, at time.Time) store.Key {
 	return store.Key{Kind: store.Report, Owner: string(id), Name: reportPrefix(profile) + fmt.Sprintf("%016x", max(0, at.UnixMilli()))}
 }
 
-// put adds a report to a batch, unless it is larger than may be sent.
-func (u *undelivered) put(b *store.Batch, p *profile, most int) {
-	if value := encodeJSON(u.Report); len(value) <= most {
-		b.Put(u.key, value)
-	}
-}
-
 // undelivered reads the undelivered reports of a profile, the oldest first. The
 // newest are read, as many as may be kept and as large as may be sent.
 func (h *Host) undelivered(ctx context.Context, id usp.EndpointID, p *profile) ([]undelivered, error) {

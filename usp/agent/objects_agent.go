@@ -31,7 +31,7 @@ const (
 // declarations lists the agent's own objects; parents come before children.
 func declarations() []objectDecl {
 	var all []objectDecl
-	for _, part := range [][]objectDecl{agentObjects(), controllerObjects(), subscriptionObjects(), requestObjects(), trustObjects(), challengeObjects(), certificateObjects(), bulkObjects()} {
+	for _, part := range [][]objectDecl{agentObjects(), controllerObjects(), subscriptionObjects(), requestObjects(), trustObjects(), challengeObjects(), certificateObjects(), bulkObjects(), bulkTransportObjects()} {
 		all = append(all, part...)
 	}
 	return all

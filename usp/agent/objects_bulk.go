@@ -80,6 +80,15 @@ func bulkObjects() []objectDecl {
 			text("ReportFormat", string(bulk.ObjectHierarchy), oneOf(string(bulk.ObjectHierarchy), string(bulk.NameValuePair))),
 			text("ReportTimestamp", string(bulk.UnixEpoch), oneOf(string(bulk.UnixEpoch), string(bulk.ISO8601), string(bulk.NoStamp))),
 		}},
+		{path: profileParameter, access: dm.AddDelete, kind: store.AgentState, params: []paramDecl{
+			text("Name", "", size(0, 64)), text("Reference", "", size(0, 256)), boolean("Exclude", "false"),
+		}, check: referenceCheck},
+	}
+}
+
+// bulkTransportObjects are how a profile's reports are carried.
+func bulkTransportObjects() []objectDecl {
+	return []objectDecl{
 		{path: profileTable + "HTTP.", params: []paramDecl{
 			text("URL", "", size(0, 2048)),
 			text("Username", "", size(0, 256)),
@@ -104,9 +113,6 @@ func bulkObjects() []objectDecl {
 			unsigned("PublishQoS", "0", 0, 2),
 			boolean("PublishRetain", "false"),
 		}},
-		{path: profileParameter, access: dm.AddDelete, kind: store.AgentState, params: []paramDecl{
-			text("Name", "", size(0, 64)), text("Reference", "", size(0, 256)), boolean("Exclude", "false"),
-		}, check: referenceCheck},
 	}
 }
 

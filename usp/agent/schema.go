@@ -31,8 +31,6 @@ func newSchemas(local *dm.Schema) *schemas {
 }
 
 // compose returns the data model of an agent whose device has the given one.
-// Objects directly below Device. that both have, as Device.LocalAgent. and
-// Device.BulkData., are the agent's alone.
 func (s *schemas) compose(device *dm.Schema) (*dm.Schema, error) {
 	if whole := (*s.made.Load())[device]; whole != nil {
 		return whole, nil
@@ -43,7 +41,7 @@ func (s *schemas) compose(device *dm.Schema) (*dm.Schema, error) {
 	if whole := made[device]; whole != nil {
 		return whole, nil
 	}
-	whole, err := dm.Graft(without(device, s.local), s.local)
+	whole, err := dm.Graft(withoutOwn(device), s.local)
 	if err != nil {
 		return nil, fmt.Errorf("data model of the device and of the agent together: %w", err)
 	}
@@ -56,21 +54,22 @@ func (s *schemas) compose(device *dm.Schema) (*dm.Schema, error) {
 	return whole, nil
 }
 
-// without returns a device's data model without the objects directly below
-// Device. that the agent has.
-func without(s, local *dm.Schema) *dm.Schema {
-	dev, own := s.Root.Child("Device"), local.Root.Child("Device")
-	taken := func(n *dm.Node) bool {
-		o := own.Child(n.Name)
-		return o != nil && o.IsObject()
-	}
-	if dev == nil || !slices.ContainsFunc(dev.Children, taken) {
+// ownObjects are the objects directly below Device. that are the agent's alone,
+// should the device have them too.
+var ownObjects = [...]string{"BulkData", "LocalAgent"}
+
+// withoutOwn returns a device's data model without the objects that are the
+// agent's alone.
+func withoutOwn(s *dm.Schema) *dm.Schema {
+	dev := s.Root.Child("Device")
+	own := func(n *dm.Node) bool { return slices.Contains(ownObjects[:], n.Name) }
+	if dev == nil || !slices.ContainsFunc(dev.Children, own) {
 		return s
 	}
 	root, trimmed := *s.Root, *dev // Graft indexes the children anew
 	trimmed.Children = nil
 	for _, c := range dev.Children {
-		if !taken(c) {
+		if !own(c) {
 			trimmed.Children = append(trimmed.Children, c)
 		}
 	}

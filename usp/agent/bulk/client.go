@@ -36,6 +36,7 @@ type ClientConfig struct {
 	Policy Policy
 	Roots  *x509.CertPool // nil: the system's
 	Agent  string         // User-Agent; "": Go's
+	Most   int            // uploads to one collector at once; 0: any number
 	// Now is the clock of Date headers and of what is known of collectors
 	// that are down (default time.Now).
 	Now func() time.Time
@@ -57,7 +58,7 @@ func NewClient(cfg ClientConfig) *Client {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	c := &Client{cfg: cfg, collectors: collectors{now: cfg.Now}}
+	c := &Client{cfg: cfg, collectors: collectors{now: cfg.Now, most: cfg.Most}}
 	dialer := &net.Dialer{Timeout: dialTimeout, ControlContext: c.control}
 	c.http = &http.Client{
 		Transport: &http.Transport{
@@ -118,8 +119,8 @@ func (e *StatusError) Error() string {
 }
 
 // Send uploads a report. It returns nil if the collector has taken it: a status
-// of 2xx. A StatusError is the collector's refusal; ErrResting tells that the
-// collector has not answered lately and was not asked.
+// of 2xx. A StatusError is the collector's refusal; ErrResting and ErrBusy tell
+// that the collector was not asked.
 func (c *Client) Send(ctx context.Context, up *Upload) error {
 	u, err := c.cfg.Policy.Check(up.URL)
 	if err != nil {

@@ -219,7 +219,9 @@ func TestRedirects(t *testing.T) {
 			t.Errorf("%d: %+v", code, got)
 		}
 	}
-	loop := newCollector(t, false, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", http.StatusTemporaryRedirect) })
+	loop := newCollector(t, false, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/again", http.StatusTemporaryRedirect)
+	})
 	if err := newClient(t, nil).Send(context.Background(), upload(loop.URL)); err == nil || len(loop.got()) != maxRedirects {
 		t.Errorf("a loop of redirects: %v after %d", err, len(loop.got()))
 	}
@@ -236,7 +238,9 @@ func TestTLS(t *testing.T) {
 		t.Errorf("a collector that nobody vouches for got the report: %v", err)
 	}
 	plain := newCollector(t, false, nil)
-	c.answer = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, plain.URL, http.StatusTemporaryRedirect) }
+	c.answer = func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, plain.URL, http.StatusTemporaryRedirect)
+	}
 	if err := newClient(t, roots).Send(context.Background(), upload(c.URL)); err == nil || len(plain.got()) != 0 {
 		t.Errorf("from https to http: %v", err)
 	}
@@ -339,6 +343,28 @@ func TestDeadCollector(t *testing.T) {
 	}
 	if len(s.byHost) > maxResting {
 		t.Errorf("%d collectors are remembered", len(s.byHost))
+	}
+}
+
+// One collector is sent so many at once.
+func TestBusyCollector(t *testing.T) {
+	s := collectors{now: time.Now, most: 2}
+	var done func(bool)
+	for range 2 {
+		var err error
+		if done, err = s.begin("h"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.begin("h"); !errors.Is(err, ErrBusy) {
+		t.Errorf("a third: %v", err)
+	}
+	if _, err := s.begin("other"); err != nil {
+		t.Errorf("to another: %v", err)
+	}
+	done(true)
+	if _, err := s.begin("h"); err != nil {
+		t.Errorf("when one has ended: %v", err)
 	}
 }
 

@@ -10,6 +10,10 @@ import (
 // lately.
 var ErrResting = errors.New("the collector has not answered lately and is left alone for a while")
 
+// ErrBusy is returned for uploads to a collector that is sent as many at once as
+// one may be.
+var ErrBusy = errors.New("as many reports as one collector may take at once are on their way to it")
+
 // A collector that has failed so often in a row, without an answer, is asked by
 // one upload at a time and after a pause each, so that one that is dead does not
 // hold all uploads of the fleet up.
@@ -22,6 +26,7 @@ const (
 // that nothing is sent to, has no entry.
 type collectors struct {
 	now    func() time.Time
+	most   int // uploads to one collector at once; 0: any number
 	mu     sync.Mutex
 	byHost map[string]*collector
 }
@@ -44,6 +49,9 @@ func (s *collectors) begin(host string) (done func(answered bool), err error) {
 			return nil, ErrResting
 		}
 		c.until = now.Add(restPause) // for others; this one finds out
+	}
+	if c != nil && s.most > 0 && c.uploads >= s.most {
+		return nil, ErrBusy
 	}
 	if c == nil {
 		c = &collector{}
