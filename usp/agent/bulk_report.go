@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -58,7 +56,7 @@ func (h *Host) report(job reportJob) {
 	h.metrics.reports.WithLabelValues(p.protocol, outcome).Inc()
 	h.metrics.reportSeconds.WithLabelValues(p.protocol).Observe(time.Since(started).Seconds())
 	if err != nil {
-		h.log.Log(ctx, slog.LevelDebug, "bulk data report not delivered", "agent", job.agent, "profile", job.profile, "outcome", outcome, "error", err)
+		h.log.Debug("bulk data report not delivered", "agent", job.agent, "profile", job.profile, "outcome", outcome, "error", err)
 	}
 }
 
@@ -225,7 +223,7 @@ func (r *reporting) settle(tx *txn, p *profile, t *bulkTimes, failure error) str
 	}
 	retry := false
 	if p.retry && p.protocol == overHTTP { // R-BULK.2, R-BULK.3
-		at := r.cfg.Now().Add(p.retryWait(t.Attempts)).UnixMilli()
+		at := r.cfg.Now().Add(backoff(p.minimumWait, p.multiplier, t.Attempts)).UnixMilli()
 		if retry = at < t.Next; retry {
 			t.Retry, t.Attempts = at, t.Attempts+1
 		}
@@ -248,14 +246,3 @@ func (r *reporting) keep(b *store.Batch) {
 		}
 	}
 }
-
-// retryWait draws the time until the next retry, in the way of notifications
-// (R-BULK.2, R-BULK.3): from the tenth on it grows no more.
-func (p *profile) retryWait(retries int) time.Duration {
-	least := float64(p.minimumWait) * math.Pow(p.multiplier, float64(min(retries, 9)))
-	most := least * p.multiplier
-	return time.Duration(min(least+rand.Float64()*(most-least), float64(longestWait)))
-}
-
-// longestWait keeps waits within what a Duration can hold.
-const longestWait = 30 * 24 * time.Hour

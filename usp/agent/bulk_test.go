@@ -258,16 +258,15 @@ func TestBulkRetry(t *testing.T) {
 
 // The wait ranges of the table under R-BULK.2.
 func TestBulkRetryWaits(t *testing.T) {
-	p := &profile{minimumWait: 5 * time.Second, multiplier: 2}
 	for retry, least := range []time.Duration{5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 2560, 2560} {
 		least *= time.Second
 		for range 50 {
-			if w := p.retryWait(retry); w < least || w > 2*least {
+			if w := backoff(5*time.Second, 2, retry); w < least || w > 2*least {
 				t.Fatalf("retry %d after %v, want %v to %v", retry+1, w, least, 2*least)
 			}
 		}
 	}
-	if w := (&profile{minimumWait: 65535 * time.Second, multiplier: 65.535}).retryWait(20); w != longestWait {
+	if w := backoff(65535*time.Second, 65.535, 20); w != longestWait {
 		t.Errorf("the longest wait is %v", w)
 	}
 }

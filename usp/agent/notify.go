@@ -93,14 +93,20 @@ func (h *Host) note(a *agent, to *controller, sub *subscription, n *usppb.Notify
 	return out
 }
 
-// retryWait draws the time until the next retry: between m·(k/1000)^n and
-// m·(k/1000)^(n+1), with n no more than 9 (R-NOT.1, R-NOT.2).
+// retryWait draws the time until the next retry to a controller.
 func retryWait(c *controller, retries int) time.Duration {
-	n := float64(min(retries, 9))
-	least := float64(c.minimumWait) * math.Pow(c.multiplier, n)
-	most := least * c.multiplier
-	const longest = float64(30 * 24 * time.Hour)
-	return time.Duration(min(least+rand.Float64()*(most-least), longest))
+	return backoff(c.minimumWait, c.multiplier, retries)
+}
+
+// longestWait keeps waits within what a Duration can hold.
+const longestWait = 30 * 24 * time.Hour
+
+// backoff draws the time until the next retry: between m·(k/1000)^n and
+// m·(k/1000)^(n+1), with n no more than 9 (R-NOT.1, R-NOT.2; R-BULK.2, R-BULK.3).
+func backoff(minimum time.Duration, multiplier float64, retries int) time.Duration {
+	least := float64(minimum) * math.Pow(multiplier, float64(min(retries, 9)))
+	most := least * multiplier
+	return time.Duration(min(least+rand.Float64()*(most-least), float64(longestWait)))
 }
 
 func (n *notification) key() store.Key {
