@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
@@ -38,6 +39,7 @@ func (m *measurement) secured(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var resumed atomic.Int32
 	for _, r := range []struct {
 		name, what, settings string
 		fleet                fleetConfig
@@ -45,8 +47,8 @@ func (m *measurement) secured(ctx context.Context) error {
 		{"open", "session on a connection of its own", "", fleetConfig{}},
 		{"digest", "session, digest authentication (a challenge each)", fmt.Sprintf(", auth: {mode: digest, users: %q}", users),
 			fleetConfig{username: "bench", password: "bench-secret"}},
-		{"tls", "session, TLS 1.3, full handshake, ECDSA P-256", keys, fleetConfig{tls: &tls.Config{RootCAs: trusted}}},
-		{"tls-resumed", "session, TLS 1.3, resumed", keys, fleetConfig{tls: &tls.Config{RootCAs: trusted, ClientSessionCache: new(tickets)}}},
+		{"tls", "session, TLS 1.3, full handshake, ECDSA P-256", keys, fleetConfig{tls: plainTLS(trusted)}},
+		{"tls-resumed", "session, TLS 1.3, resumed", keys, fleetConfig{tls: resuming(trusted, &resumed)}},
 	} {
 		err := m.onBridge(ctx, r.name, r.settings, func(b *bridge) error {
 			return m.securedRow(ctx, b, "session-"+r.name, row{what: r.what, n: securedSessions}, r.fleet)
@@ -55,7 +57,30 @@ func (m *measurement) secured(ctx context.Context) error {
 			return err
 		}
 	}
+	if n := resumed.Load(); n < securedSessions {
+		return fmt.Errorf("%d of more than %d TLS sessions were resumed", n, securedSessions)
+	}
 	return nil
+}
+
+// resuming is the configuration of clients that resume TLS sessions, which counts
+// those that it does.
+func resuming(trusted *x509.CertPool, count *atomic.Int32) *tls.Config {
+	c := plainTLS(trusted)
+	c.ClientSessionCache = new(tickets)
+	c.VerifyConnection = func(s tls.ConnectionState) error {
+		if s.DidResume {
+			count.Add(1)
+		}
+		return nil
+	}
+	return c
+}
+
+// plainTLS is the configuration of a client that knows the curves that CPE know:
+// left alone, Go's own offers post-quantum key exchange, which they do not.
+func plainTLS(trusted *x509.CertPool) *tls.Config {
+	return &tls.Config{RootCAs: trusted, CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256}}
 }
 
 func (m *measurement) securedRow(ctx context.Context, b *bridge, name string, r row, c fleetConfig) (err error) {
