@@ -8,7 +8,7 @@ import (
 
 // Patience bounds each thing that is waited for. It is long, because a machine
 // that runs other tests besides is slow; a test that passes never waits it out.
-const Patience = 20 * time.Second
+const Patience = 60 * time.Second
 
 // pollInterval is how often a condition is looked at that cannot be waited on.
 const pollInterval = 10 * time.Millisecond
