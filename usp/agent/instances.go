@@ -79,28 +79,30 @@ func (s *session) reachable(ref dm.Ref) bool {
 	return true
 }
 
-// listInstances adds the rows of a table, or of the tables below an object or
-// row.
+// listInstances adds a row and what is below it, the rows of a table, or those of
+// the tables below an object.
 func (s *session) listInstances(ref dm.Ref, firstLevel bool, res *usppb.GetInstancesResp_RequestedPathResult) *usp.Error {
 	if ref.IsTable() {
 		for _, n := range s.device.instances(ref) {
-			row := dm.Ref{Node: ref.Node, Inst: ref.Inst.Append(n)}
-			if !s.grants.can(row, readInst) { // R-GIN.0
-				continue
-			}
-			if s.resolver.left--; s.resolver.left < 0 {
-				return usp.Errorf(usp.ErrResourcesExceeded, ref.Path(), "the message lists more rows than are handled at once")
-			}
-			res.CurrInsts = append(res.CurrInsts, &usppb.GetInstancesResp_CurrInstance{
-				InstantiatedObjPath: row.Path(), UniqueKeys: s.uniqueKeys(row),
-			})
-			if !firstLevel {
-				if err := s.listInstances(row, false, res); err != nil {
-					return err
-				}
+			if err := s.listInstances(dm.Ref{Node: ref.Node, Inst: ref.Inst.Append(n)}, firstLevel, res); err != nil {
+				return err
 			}
 		}
 		return nil
+	}
+	if ref.Node.Kind == dm.Table {
+		if !s.grants.can(ref, readInst) { // R-GIN.0
+			return nil
+		}
+		if s.resolver.left--; s.resolver.left < 0 {
+			return usp.Errorf(usp.ErrResourcesExceeded, ref.Path(), "the message lists more rows than are handled at once")
+		}
+		res.CurrInsts = append(res.CurrInsts, &usppb.GetInstancesResp_CurrInstance{
+			InstantiatedObjPath: ref.Path(), UniqueKeys: s.uniqueKeys(ref),
+		})
+		if firstLevel {
+			return nil
+		}
 	}
 	for _, c := range ref.Node.Children {
 		if c.IsObject() {
