@@ -21,8 +21,8 @@ import (
 	"github.com/uspbridge/uspbridge/usp"
 )
 
-// muted is how many CPE tell no ConnectionRequestURL: what is asked of them waits
-// for their next session. They speak to the bridge through a relay.
+// muted is how many CPE do not come when they are woken: what is asked of them
+// waits for their next session. They speak to the bridge through a relay.
 const muted = 100
 
 // sessionsOpen is how many sessions are open at once, at most.

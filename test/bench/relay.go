@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// relay stands between CPE and bridge: it takes the ConnectionRequestURL out of
-// what they say, and notes when an Inform goes on to the bridge.
+// relay stands between CPE and bridge: it puts its own address where CPE say
+// theirs for connection requests, takes these and does nothing, and notes when an
+// Inform goes on to the bridge.
 type relay struct {
 	listener net.Listener
 	acs      string // host:port of the bridge
@@ -52,7 +53,8 @@ func (r *relay) serve() {
 	}
 }
 
-// session relays one TCP connection, request by request.
+// session relays one TCP connection, request by request. A GET is a connection
+// request: the bridge is told that the CPE will come.
 func (r *relay) session(cpe net.Conn) error {
 	defer r.forget(cpe)
 	acs, err := net.Dial("tcp", r.acs)
@@ -68,6 +70,12 @@ func (r *relay) session(cpe net.Conn) error {
 		req, err := http.ReadRequest(requests)
 		if err != nil {
 			return err
+		}
+		if req.Method == http.MethodGet {
+			if _, err := io.WriteString(cpe, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := r.request(acs, req); err != nil {
 			return err
@@ -92,7 +100,7 @@ func (r *relay) request(acs net.Conn, req *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body = told.ReplaceAll(body, []byte("${1}<"))
+	body = told.ReplaceAll(body, []byte("${1}http://"+r.address()+"/<"))
 	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	var whole bytes.Buffer
 	if err := req.Write(&whole); err != nil {
