@@ -16,7 +16,8 @@
 //
 //	fleet    One fleet. First, cached values may be of any age, so that a Get never
 //	         asks a CPE. Then, after a restart, a status may be a millisecond old, so
-//	         that a Get of one always does.
+//	         that a Get of one always does. It ends with what a controller does all
+//	         day, of all kinds at once, and with changes that many subscriptions tell.
 //	secured  Plain sessions, each on a connection of its own: open, with digest
 //	         authentication, with TLS and a full handshake, with TLS resumed.
 //	held     CPE in session at the same time, each owing the bridge an answer: what

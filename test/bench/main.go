@@ -155,9 +155,9 @@ func (m *measurement) oneFleet(ctx context.Context) (err error) {
 		do   func(context.Context) error
 	}{
 		{"an empty bridge", m.emptyBridge}, {"first contacts", m.firstContacts}, {"disk", m.disk}, {"sessions", m.sessions},
-		{"cached Gets", m.cachedGets}, {"memory", m.memory}, {"restart", m.restart}, {"idle memory", m.idle},
+		{"cached Gets", m.cachedGets}, {"memory", m.memory}, {"supported data model", m.supported}, {"restart", m.restart}, {"idle memory", m.idle},
 		{"first Gets", m.coldGets}, {"sessions with a read", m.sessionsWithRead}, {"notifications", m.notifications},
-		{"live Gets", m.liveGets},
+		{"live Gets", m.liveGets}, {"mixed load", m.mixedLoad}, {"many subscriptions", m.manySubscriptions},
 	} {
 		fmt.Fprintf(os.Stderr, "bench: %s\n", step.name)
 		if err := step.do(ctx); err != nil {

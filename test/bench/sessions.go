@@ -113,7 +113,7 @@ func (m *measurement) readAll(ctx context.Context, devices []device) error {
 func (m *measurement) notifications(ctx context.Context) error {
 	devices := m.fleet.muted()[:20]
 	for _, d := range devices {
-		if err := m.subscribe(ctx, d.agent, changedPath); err != nil {
+		if err := m.subscribe(ctx, d.agent, changedPath, "bench"); err != nil {
 			return err
 		}
 		// In this session the CPE is told to notify.
@@ -140,11 +140,17 @@ func (m *measurement) notifications(ctx context.Context) error {
 	return nil
 }
 
-func (m *measurement) subscribe(ctx context.Context, agent usp.EndpointID, path string) error {
-	add := &usppb.Add{CreateObjs: []*usppb.Add_CreateObject{{ObjPath: "Device.LocalAgent.Subscription."}}}
-	for _, p := range [][2]string{{"ID", "bench"}, {"NotifType", "ValueChange"}, {"ReferenceList", path}, {"Enable", "true"}} {
-		add.CreateObjs[0].ParamSettings = append(add.CreateObjs[0].ParamSettings,
-			&usppb.Add_CreateParamSetting{Param: p[0], Value: p[1], Required: true})
+// subscribe adds a subscription to a parameter's changes for each of the IDs.
+func (m *measurement) subscribe(ctx context.Context, agent usp.EndpointID, path string, ids ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	add := &usppb.Add{}
+	for _, id := range ids {
+		object := &usppb.Add_CreateObject{ObjPath: "Device.LocalAgent.Subscription."}
+		for _, p := range [][2]string{{"ID", id}, {"NotifType", "ValueChange"}, {"ReferenceList", path}, {"Enable", "true"}} {
+			object.ParamSettings = append(object.ParamSettings, &usppb.Add_CreateParamSetting{Param: p[0], Value: p[1], Required: true})
+		}
+		add.CreateObjs = append(add.CreateObjs, object)
 	}
 	_, err := m.ctl.Add(ctx, agent, add)
 	return err
