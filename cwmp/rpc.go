@@ -7,9 +7,9 @@ import "time"
 type Message interface{ RPC() string }
 
 // Since returns the first version of CWMP whose schema has the message, in both
-// directions. A CPE of an older version is not asked for it: it may not know the
-// RPC by that name. An answer goes out in the version of its request all the same,
-// since whoever sent the request knows it.
+// directions. A CPE of an older version is not asked for it unless it says that it
+// knows it: it may not know the RPC by that name. An answer goes out in the version
+// of its request all the same, since whoever sent the request knows it.
 func Since(m Message) Version {
 	switch m.(type) {
 	case *GetAllQueuedTransfers, *GetAllQueuedTransfersResponse,

@@ -19,13 +19,14 @@ type caller struct {
 	b       *Bridge
 	dev     *device
 	cpe     acs.Caller
+	speaks  cwmp.Version // by what it says of itself
 	profile *mapping.Profile
 	reads   int // GetParameterValues that were answered
 }
 
 // caller returns a session's CPE as its profile and what was learnt have it.
-func (b *Bridge) caller(dev *device, cpe acs.Caller) *caller {
-	return &caller{b: b, dev: dev, cpe: cpe, profile: b.profile(dev.state.Load().rec)}
+func (b *Bridge) caller(dev *device, s *acs.Session) *caller {
+	return &caller{b: b, dev: dev, cpe: s, speaks: s.Speaks(), profile: b.profile(dev.state.Load().rec)}
 }
 
 func (c *caller) learnt() *Learnt { return &c.dev.state.Load().rec.Learnt }
@@ -46,13 +47,19 @@ func (c *caller) Call(ctx context.Context, req cwmp.Message) (cwmp.Message, erro
 }
 
 // ask sends an RPC as it is. One that the CPE has lately answered 9000 to is not
-// sent; those without which there is no CPE always are.
+// sent; those without which there is no CPE always are. Nor is one that is of a
+// later CWMP than the CPE speaks, unless it lists it among its methods: many CPE
+// write cwmp-1-0 whatever they know.
 func (c *caller) ask(ctx context.Context, req cwmp.Message) (cwmp.Message, error) {
 	rpc := req.RPC()
 	now := c.b.now()
 	refused := c.learnt().refuses(rpc, now)
 	if refused && !indispensable(req) {
 		return nil, cwmp.Faultf(cwmp.FaultMethodNotSupported, "%s was answered so before by this CPE and was not sent", rpc)
+	}
+	if since := cwmp.Since(req); since > c.speaks && !slices.Contains(c.learnt().Methods, rpc) {
+		return nil, cwmp.Faultf(cwmp.FaultMethodNotSupported,
+			"%s is of CWMP %v, and was not sent: this CPE speaks %v and does not list it among its methods", rpc, since, c.speaks)
 	}
 	answer, err := c.cpe.Call(ctx, req)
 	switch {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/acs"
 	"github.com/uspbridge/uspbridge/cwmp/cpesim"
 	"github.com/uspbridge/uspbridge/usp/dm"
 )
@@ -66,6 +67,41 @@ func TestMethodsAreAskedOnce(t *testing.T) {
 	}
 	if methods, sets := u.Called("GetRPCMethods"), u.Called("SetParameterAttributes"); methods != 2 || sets != 2 {
 		t.Errorf("with another firmware GetRPCMethods was called %d times in all, SetParameterAttributes %d times; want both tried once more", methods, sets)
+	}
+}
+
+// What is of a later CWMP than the CPE speaks is sent if the CPE lists it.
+func TestMethodsOfALaterVersion(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		version  cwmp.Version
+		unlisted []string
+		sent     int
+	}{
+		{"an old CPE that does not list it", cwmp.Version1_0, []string{"GetAllQueuedTransfers"}, 0},
+		// Deviation: several CPE – write cwmp-1-0 and know newer RPCs; those that they list are sent.
+		{"one that says cwmp-1-0 and lists it", cwmp.Version1_0, nil, 1},
+		{"a newer one that does not list it", cwmp.Version1_2, []string{"GetAllQueuedTransfers"}, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.ConnectionRequest.LeaveCredentials = true })
+			u := r.add(cpesim.Config{Version: tt.version, Profile: &cpesim.Profile{OnlyCWMP1_0: true, Answers: cpesim.Answers{UnlistedMethods: tt.unlisted}}})
+			dev, err := r.devices.acquire(t.Context(), u.key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.devices.release(dev)
+			err = r.run(t.Context(), dev, func(ctx context.Context, s *acs.Session) error {
+				_, err := s.Call(ctx, &cwmp.GetAllQueuedTransfers{})
+				return err
+			})
+			if n := u.Called("GetAllQueuedTransfers"); n != tt.sent || errors.Is(err, cwmp.FaultMethodNotSupported) != (tt.sent == 0) {
+				t.Errorf("it was sent %d times, want %d: %v", n, tt.sent, err)
+			}
+			if slices.Contains(u.record().Learnt.Refusals(), "GetAllQueuedTransfers") {
+				t.Error("what was not sent counts as refused by the CPE")
+			}
+		})
 	}
 }
 

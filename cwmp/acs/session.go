@@ -68,6 +68,16 @@ func (x *Session) Inform() *cwmp.Inform { return x.inform }
 // Version returns the CWMP version of the CPE's namespace; it is answered in kind.
 func (x *Session) Version() cwmp.Version { return x.version }
 
+// Speaks returns the latest version of CWMP that the CPE is known to speak: that
+// of its namespace, or a later one that its Inform has in SupportedCWMPVersions
+// (TR-069 3.6.1). It may know RPCs of later versions all the same.
+func (x *Session) Speaks() cwmp.Version {
+	if x.useVer == "" {
+		return x.version
+	}
+	return max(x.version, cwmp.Version(x.useVer[len("1.")]-'0')) // useVersion made it
+}
+
 // User returns the name the CPE authenticated with, "" if it did not.
 func (x *Session) User() string { return x.user }
 
@@ -112,10 +122,6 @@ func (x *Session) Call(ctx context.Context, req cwmp.Message) (cwmp.Message, err
 	}
 	if !x.serving {
 		return nil, fmt.Errorf("%s: %s called while it is not the ACS's turn", x.key, req.RPC())
-	}
-	if since := cwmp.Since(req); since > x.version {
-		return nil, fmt.Errorf("%s: not sent: %w", x.key, cwmp.Faultf(cwmp.FaultMethodNotSupported,
-			"%s is of CWMP %v, this CPE speaks %v", req.RPC(), since, x.version))
 	}
 	resp, err := x.call(ctx, req)
 	x.server.metrics.rpcs.WithLabelValues(req.RPC(), callOutcome(err)).Inc()
