@@ -36,11 +36,15 @@ func (b *Bridge) provision(ctx context.Context, cpe acs.Caller, dev *device) err
 	if err != nil {
 		return err
 	}
-	if err := b.keepProvisioned(ctx, dev, username, password, "", nil); err != nil {
-		return err
+	var groups []setting
+	if s.rec.Provisioned != b.contacted(s.rec) {
+		if err := b.keepProvisioned(ctx, dev, username, password, "", nil); err != nil {
+			return err
+		}
+		groups = b.credentialSettings(s, username, password)
 	}
 	refused := make(map[cwmp.Path]string)
-	for _, g := range b.provisioned(s, username, password) {
+	for _, g := range append(groups, b.provisioned(s)...) {
 		if given && !g.among(s.rec.RefusedSettings) {
 			continue
 		}
@@ -140,17 +144,25 @@ func (b *Bridge) keepProvisioned(ctx context.Context, dev *device, username, pas
 	return durable(ctx)
 }
 
-// provisioned returns what has to be set.
-func (b *Bridge) provisioned(s *snapshot, username, password string) (groups []setting) {
+// credentialSettings returns the credentials of connection requests, if the CPE
+// is to be given them.
+func (b *Bridge) credentialSettings(s *snapshot, username, password string) []setting {
 	server := managementServer(s)
-	if _, has := writable(s.tree, server+"ConnectionRequestUsername"); has && !b.cfg.ConnectionRequest.LeaveCredentials {
-		groups = append(groups, setting{pair: true, values: []cwmp.ParameterValue{
-			{Name: server + "ConnectionRequestUsername", Value: cwmp.Value{Type: cwmp.TypeString, Text: username}},
-			{Name: server + "ConnectionRequestPassword", Value: cwmp.Value{Type: cwmp.TypeString, Text: password}},
-		}})
+	if _, has := writable(s.tree, server+"ConnectionRequestUsername"); !has || b.cfg.ConnectionRequest.LeaveCredentials {
+		return nil
 	}
-	groups = append(groups, b.wakeSettings(s)...)
-	if inform := b.periodicInform(s, server); len(inform) > 0 {
+	return []setting{credentialSetting(server, username, password)}
+}
+
+func credentialSetting(server cwmp.Path, username, password string) setting {
+	return setting{pair: true, values: []cwmp.ParameterValue{
+		text(server+"ConnectionRequestUsername", username), text(server+"ConnectionRequestPassword", password)}}
+}
+
+// provisioned returns what has to be set besides credentials.
+func (b *Bridge) provisioned(s *snapshot) (groups []setting) {
+	groups = b.wakeSettings(s)
+	if inform := b.periodicInform(s, managementServer(s)); len(inform) > 0 {
 		groups = append(groups, setting{values: inform})
 	}
 	return groups

@@ -126,6 +126,46 @@ func TestRefusedSettingsAreRemembered(t *testing.T) {
 	}
 }
 
+// A CPE whose discovery has to wait is given its credentials at once, and not
+// again when it is discovered, unless it has lost them meanwhile.
+func TestCredentialsOfAnUndiscoveredCPE(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		meanwhile []cwmp.Event
+		given     int
+	}{
+		{"its turn has come", nil, 1},
+		{"it was reset meanwhile", []cwmp.Event{{Code: cwmp.EventBootstrap}}, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.Discoveries = 1 })
+			release := hold(t, r.throttle, 1)
+			u := r.add(cpesim.Config{})
+			if complaint := wrong(u, "ConnectionRequestUsername", u.record().Username, "ConnectionRequestPassword", u.password()); complaint != "" || u.record().Template != "" {
+				t.Fatalf("while it waits for its discovery: %q", complaint)
+			}
+			release()
+			if err := u.session(tt.meanwhile...); err != nil {
+				t.Fatal(err)
+			}
+			if u.record().Template == "" || u.record().Provisioned != r.settings() {
+				t.Fatal("it is not discovered and provisioned")
+			}
+			given := 0
+			for _, m := range requests[*cwmp.SetParameterValues](u) {
+				for _, v := range m.Values {
+					if v.Name == server+"ConnectionRequestPassword" {
+						given++
+					}
+				}
+			}
+			if given != tt.given {
+				t.Errorf("it was given its credentials %d times, want %d", given, tt.given)
+			}
+		})
+	}
+}
+
 // The fleet comes evenly: each tenth of the interval has its tenth of the CPE.
 func TestInformTimesAreSpread(t *testing.T) {
 	const fleet, seconds, parts = 10_000, 900, 10

@@ -3,7 +3,7 @@ package translate
 import (
 	"context"
 	"errors"
-	"strconv"
+	"fmt"
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
@@ -12,7 +12,8 @@ import (
 
 // putOff lists a device to be discovered later. One that was never discovered is
 // given now what it takes to reach it then: credentials for connection requests,
-// and an interval after which it comes by itself if they do not reach it.
+// and an interval after which it comes by itself if they do not reach it. What it
+// takes of that it is not given again.
 func (b *Bridge) putOff(ctx context.Context, cpe acs.Caller, dev *device) error {
 	b.log.Debug("discovery put off until its turn", "device", dev.key)
 	defer b.throttle.list(dev.key)
@@ -27,33 +28,38 @@ func (b *Bridge) putOff(ctx context.Context, cpe acs.Caller, dev *device) error 
 	if err := b.keepProvisioned(ctx, dev, username, password, "", nil); err != nil {
 		return err
 	}
-	for _, group := range b.contact(rec.Root, username, password) {
-		if _, err := setValues(ctx, cpe, group); isFault(err) {
-			b.log.Debug("an undiscovered CPE refuses a setting of the management server", "device", dev.key, "parameter", group[0].Name, "error", err)
+	provisioned := ""
+	for _, g := range b.contact(rec.Root, username, password) {
+		if _, err := setValues(ctx, cpe, g.values); isFault(err) {
+			b.log.Debug("an undiscovered CPE refuses a setting of the management server", "device", dev.key, "parameter", g.values[0].Name, "error", err)
 		} else if err != nil {
 			return err
+		} else if g.pair {
+			provisioned = b.contacted(rec)
 		}
 	}
-	return nil
+	if provisioned == "" {
+		return nil // the credentials are tried again when it is known what the CPE has
+	}
+	return b.keepProvisioned(ctx, dev, username, password, provisioned, nil)
 }
 
-// contact returns the parameters by which a CPE is reached, in groups that
-// belong together. Both root data models require them, so that they can be set
-// without being known.
-func (b *Bridge) contact(root cwmp.Path, username, password string) [][]cwmp.ParameterValue {
+// contacted is the Provisioned of a CPE that has taken its credentials, and of
+// which nothing else is known. After a BOOTSTRAP it is another.
+func (b *Bridge) contacted(rec *Record) string {
+	return fmt.Sprintf("%s contacted %d", b.settings(), rec.LastBootstrap.UnixMilli())
+}
+
+// contact returns the settings by which a CPE is reached. Both root data models
+// require them, so that they can be set without being known.
+func (b *Bridge) contact(root cwmp.Path, username, password string) (groups []setting) {
 	server := root + "ManagementServer."
-	var groups [][]cwmp.ParameterValue
 	if !b.cfg.ConnectionRequest.LeaveCredentials {
-		groups = append(groups, []cwmp.ParameterValue{
-			{Name: server + "ConnectionRequestUsername", Value: cwmp.Value{Type: cwmp.TypeString, Text: username}},
-			{Name: server + "ConnectionRequestPassword", Value: cwmp.Value{Type: cwmp.TypeString, Text: password}},
-		})
+		groups = append(groups, credentialSetting(server, username, password))
 	}
-	if b.cfg.InformInterval > 0 {
-		groups = append(groups, []cwmp.ParameterValue{
-			{Name: server + "PeriodicInformInterval", Value: cwmp.Value{Type: cwmp.TypeUnsignedInt, Text: strconv.Itoa(int(b.cfg.InformInterval.Seconds()))}},
-			{Name: server + "PeriodicInformEnable", Value: cwmp.Value{Type: cwmp.TypeBoolean, Text: "1"}},
-		})
+	if seconds := int(b.cfg.InformInterval / time.Second); seconds > 0 {
+		groups = append(groups, setting{values: []cwmp.ParameterValue{
+			number(server+"PeriodicInformInterval", seconds), boolean(server + "PeriodicInformEnable")}})
 	}
 	return groups
 }
