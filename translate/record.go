@@ -37,6 +37,7 @@ type Record struct {
 	Discovered   time.Time        `json:"discovered,omitzero"`
 	DiscoveredSW string           `json:"discovered_software,omitempty"` // software version the tree was read from
 	Rediscover   bool             `json:"rediscover,omitempty"`          // the tree must be read again
+	Unannounced  bool             `json:"unannounced,omitempty"`         // it is discovered, and controllers have not been told of it
 
 	// Connection requests.
 	ConnectionURL   string               `json:"connection_url,omitempty"`

@@ -79,7 +79,13 @@ func (b *Bridge) Ended(s *acs.Session, err error) {
 // it; otherwise it does nothing. A CPE that broke off or refused the last attempts
 // is left alone for a while.
 func (b *Bridge) discoverIfNeeded(ctx context.Context, cpe acs.Caller, dev *device) error {
-	if rec := dev.state.Load().rec; !rec.Rediscover || b.now().Before(rec.DiscoveryNext) || b.now().Before(b.quietUntil(dev)) {
+	rec := dev.state.Load().rec
+	if rec.Unannounced { // the bridge has ended before that
+		if err := b.announce(ctx, dev); err != nil {
+			return err
+		}
+	}
+	if !rec.Rediscover || b.now().Before(rec.DiscoveryNext) || b.now().Before(b.quietUntil(dev)) {
 		return nil
 	}
 	err := b.rediscover(ctx, cpe, dev)
@@ -97,7 +103,6 @@ func (b *Bridge) rediscover(ctx context.Context, cpe acs.Caller, dev *device) er
 		return err
 	}
 	defer release()
-	rec := dev.state.Load().rec
 	started := b.now()
 	p, err := b.planDiscovery(ctx, dev)
 	if err != nil {
@@ -109,17 +114,29 @@ func (b *Bridge) rediscover(ctx context.Context, cpe acs.Caller, dev *device) er
 		b.metrics.discoveries.WithLabelValues("failed").Inc()
 		return err
 	}
-	first := rec.Template == ""
 	if err := b.learn(ctx, dev, d); err != nil {
+		if dev.state.Load().rec.Rediscover { // the CPE need not say it all again
+			b.interrupted(dev, p, d, err)
+		}
 		b.metrics.discoveries.WithLabelValues("failed").Inc()
 		return err
 	}
 	b.metrics.discoveries.WithLabelValues("done").Inc()
 	b.log.Info("discovered", "device", dev.key, "parameters", len(d.values), "took", b.now().Sub(started).Round(time.Millisecond))
 	b.shareHabits(dev)
-	if first {
-		return b.agents.Hosted(ctx, rec.Endpoint)
+	if dev.state.Load().rec.Unannounced {
+		return b.announce(ctx, dev)
 	}
+	return nil
+}
+
+// announce tells controllers of a new device. Should the bridge die meanwhile they
+// are told once more rather than never.
+func (b *Bridge) announce(ctx context.Context, dev *device) error {
+	if err := b.agents.Hosted(ctx, dev.state.Load().rec.Endpoint); err != nil {
+		return fmt.Errorf("announcement of a new device: %w", err)
+	}
+	b.amend(dev, func(r *Record) { r.Unannounced = false })
 	return nil
 }
 
@@ -147,6 +164,7 @@ func (b *Bridge) learn(ctx context.Context, dev *device, d *discovery) error {
 	}
 	next, created, deleted, _ := program.Reconcile(t, numbers)
 	rec = old.rec.clone()
+	rec.Unannounced = rec.Unannounced || rec.Template == ""
 	rec.Root, rec.Template, rec.DiscoveredSW = d.root, tpl.ID(), rec.Software
 	rec.Discovered, rec.Rediscover = d.started, false
 	rec.DiscoveryFailures, rec.DiscoveryError, rec.DiscoveryNext = 0, "", time.Time{}
