@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -174,6 +175,29 @@ func TestDetached(t *testing.T) {
 	x := acs.Detached(&cwmp.Inform{DeviceID: cwmp.DeviceID{OUI: "1", SerialNumber: "2"}}, c)
 	if resp, err := x.Call(t.Context(), rebootQ); err != nil || resp.RPC() != "RebootResponse" || x.Key() != "1--2" {
 		t.Errorf("%v, %v, %s", resp, err, x.Key())
+	}
+}
+
+// TestThrough: with somebody in front of it a session shows the same of itself.
+func TestThrough(t *testing.T) {
+	f := newFleet()
+	shown := make(chan [2][]any, 1)
+	f.serve = func(_ context.Context, s *acs.Session) error {
+		s.SetData("data")
+		var both [2][]any
+		for i, s := range []*acs.Session{s, s.Through(callerFunc(nil))} {
+			both[i] = []any{s.Key(), s.DeviceID(), s.Inform(), s.Version(), s.Speaks(), s.User(), s.RemoteAddr(), s.BaseURL(), s.Started(), s.Data()}
+		}
+		shown <- both
+		return nil
+	}
+	_, url := listen(t, acs.Config{Fleet: f})
+	c := newCPE(t, url)
+	c.post(envelope("1", informOf("A")))
+	c.post("")
+	both := <-shown
+	if !reflect.DeepEqual(both[0], both[1]) || both[0][7] != url {
+		t.Errorf("a session shows %v, and through another %v; it was opened at %s", both[0], both[1], url)
 	}
 }
 

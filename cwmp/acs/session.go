@@ -14,16 +14,9 @@ import (
 // Session is one CWMP session: the CPE's Inform and what followed. Its methods
 // are for the Fleet's methods and for jobs, while they run.
 type Session struct {
+	opening
 	id       sessionID
-	key      cwmp.DeviceKey
-	inform   *cwmp.Inform
-	version  cwmp.Version
-	useVer   string // UseCWMPVersion of the InformResponse, "" for none
-	user     string
-	remote   string
-	base     string // "http://host:port" as the CPE wrote it
-	started  time.Time
-	detached Caller // of Detached; nil in real sessions
+	detached Caller // of Detached and Through; nil in real sessions
 
 	server   *Server
 	conn     *connection // the TCP connection of the Inform; nil without ConnContext
@@ -47,13 +40,25 @@ type Session struct {
 	timer       *time.Timer
 }
 
+// opening is how a session began.
+type opening struct {
+	key     cwmp.DeviceKey
+	inform  *cwmp.Inform
+	version cwmp.Version
+	useVer  string // UseCWMPVersion of the InformResponse, "" for none
+	user    string
+	remote  string
+	base    string // "http://host:port" as the CPE wrote it
+	started time.Time
+}
+
 // answered remembers the RPC answered last, to know its answer if it comes twice.
 type answered struct{ id, rpc string }
 
 // Detached returns a Session that is not tied to HTTP: its Call is c's. It is
 // for tests of a Fleet or of jobs.
 func Detached(inform *cwmp.Inform, c Caller) *Session {
-	return &Session{key: inform.DeviceID.Key(), inform: inform, started: time.Now(), detached: c}
+	return &Session{opening: opening{key: inform.DeviceID.Key(), inform: inform, started: time.Now()}, detached: c}
 }
 
 // Key returns the key of the session's CPE.

@@ -4,11 +4,10 @@ import "time"
 
 // Through returns the session with c in front of it: its Call is c's, which
 // passes on what it wants by x's. It is for a Fleet that has to correct what is
-// said to and by some of its CPE. Data, identity and Inform are x's as they are
-// now.
+// said to and by some of its CPE. How the session began, and its Data as it is now,
+// are x's.
 func (x *Session) Through(c Caller) *Session {
-	return &Session{key: x.key, inform: x.inform, version: x.version, useVer: x.useVer, user: x.user,
-		remote: x.remote, started: x.started, data: x.data, detached: c}
+	return &Session{opening: x.opening, data: x.data, detached: c}
 }
 
 // Allow lets the CPE take up to d for each answer in this session, if that is

@@ -177,9 +177,11 @@ const maxAskedTimeout = 10 * time.Minute
 
 func (s *Server) newSession(r *http.Request, e *exchange, inform *cwmp.Inform, user string) *Session {
 	x := &Session{
-		id: newSessionID(), key: inform.DeviceID.Key(), inform: inform, version: e.env.Version,
-		useVer: useVersion(e.env.SupportedVersions), user: user, remote: r.RemoteAddr, started: time.Now(),
-		base: baseURL(r), server: s, conn: connectionOf(r.Context()),
+		opening: opening{
+			key: inform.DeviceID.Key(), inform: inform, version: e.env.Version, useVer: useVersion(e.env.SupportedVersions),
+			user: user, remote: r.RemoteAddr, base: baseURL(r), started: time.Now(),
+		},
+		id: newSessionID(), server: s, conn: connectionOf(r.Context()),
 		inbox: make(chan *exchange), done: make(chan struct{}), now: e,
 	}
 	asked := min(time.Duration(e.env.SessionTimeout)*time.Second, maxAskedTimeout)
