@@ -58,9 +58,9 @@ func TestMassReboot(t *testing.T) {
 		cpe.AwaitDiscovery()
 	}
 	for series, least := range map[string]float64{
-		`uspbridge_cwmp_limit_reached_total{limit="sessions"}`:   1,
-		`uspbridge_cwmp_connection_requests_total{outcome="ok"}`: 1,
-		`uspbridge_cwmp_refused_total{reason="sessions"}`:        1,
+		`uspbridge_cwmp_limit_reached_total{limit="sessions"}`:                1,
+		`uspbridge_connection_requests_total{kind="http",outcome="accepted"}`: 1,
+		`uspbridge_cwmp_refused_total{reason="sessions"}`:                     1,
 	} {
 		if got := env.Metric(series); got < least {
 			t.Errorf("%s is %v: the limits were never reached", series, got)

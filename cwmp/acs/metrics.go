@@ -16,7 +16,6 @@ type metrics struct {
 	rpcs     *prometheus.CounterVec // ACS → CPE, by rpc and outcome
 	requests *prometheus.CounterVec // CPE → ACS, by rpc and outcome
 	refused  *prometheus.CounterVec // by reason
-	wakes    *prometheus.CounterVec // by outcome
 
 	jobsRefused prometheus.Counter
 }
@@ -30,7 +29,6 @@ func newMetrics(reg prometheus.Registerer, sessions *bound, others ...*bound) (*
 		rpcs:     counter("rpc_total", "RPCs sent to CPE, by name and outcome.", "rpc", "outcome"),
 		requests: counter("cpe_requests_total", "RPCs received from CPE, by name and outcome.", "rpc", "outcome"),
 		refused:  counter("refused_total", "HTTP requests of CPE refused, by reason.", "reason"),
-		wakes:    counter("connection_requests_total", "Connection requests made for waiting jobs, by outcome.", "outcome"),
 		informs: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "uspbridge_cwmp_informs_total", Help: "Informs that opened a session."}),
 		open: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -44,7 +42,7 @@ func newMetrics(reg prometheus.Registerer, sessions *bound, others ...*bound) (*
 	if reg == nil {
 		return m, nil
 	}
-	all := []prometheus.Collector{m.sessions, m.rpcs, m.requests, m.refused, m.wakes, m.informs, m.open, m.seconds, m.jobsRefused}
+	all := []prometheus.Collector{m.sessions, m.rpcs, m.requests, m.refused, m.informs, m.open, m.seconds, m.jobsRefused}
 	for _, b := range append(others, sessions) {
 		all = append(all, b.collectors()...)
 	}

@@ -203,18 +203,10 @@ func (s *Server) wake(ctx context.Context, key cwmp.DeviceKey) {
 		d.wokenAt = time.Now()
 	}
 	d.wakeErr = err
-	s.metrics.wakes.WithLabelValues(wakeOutcome(err)).Inc()
 	if this.came || gaveUp {
 		d.nudge() // who was told to wake the CPE meanwhile found this request in flight
 	}
 	shard.tidy(key, d)
-}
-
-func wakeOutcome(err error) string {
-	if err != nil {
-		return "failed"
-	}
-	return "ok"
 }
 
 // callWake shields the callers of Do from a panic of the Fleet.
