@@ -211,12 +211,8 @@ func informTime(key cwmp.DeviceKey, seconds int64) time.Time {
 // samePhase reports whether a CPE's PeriodicInformTime has the place in the
 // interval that it is to have.
 func samePhase(now string, at time.Time, seconds int64) bool {
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05"} {
-		if t, err := time.Parse(layout, now); err == nil && t.Year() > 1 {
-			return (t.Unix()-at.Unix())%seconds == 0
-		}
-	}
-	return false
+	t, ok := cwmp.ParseTime(now)
+	return ok && t.Year() > 1 && (t.Unix()-at.Unix())%seconds == 0
 }
 
 // writable returns the value of a parameter that the CPE lets be written.
@@ -229,8 +225,10 @@ func writable(t *tree.Tree, name cwmp.Path) (text string, ok bool) {
 	return v.Text, true
 }
 
+// isTrue reads a boolean of a CPE; what is none is false.
 func isTrue(text string) bool {
-	return text == "1" || text == "true" || text == "TRUE" || text == "True"
+	v, _ := cwmp.ParseBoolean(text)
+	return v
 }
 
 // errNotDiscovered is why nothing can be done with a CPE that was seen but whose

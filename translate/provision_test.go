@@ -189,6 +189,7 @@ func TestInformTimeThatIsRightAlreadyStays(t *testing.T) {
 	at := time.Date(2000, 1, 1, 0, 3, 0, 0, time.UTC)
 	for now, same := range map[string]bool{
 		"2000-01-01T00:03:00Z": true, "2024-05-05T12:18:00Z": true, "2024-05-05T14:18:00+02:00": true, "2024-05-05T12:18:00": true,
+		"2024-05-05T14:18:00+0200": true, "2024-05-05 12:18:00": true,
 		"2024-05-05T12:17:00Z": false, "0001-01-01T00:03:00Z": false, "": false, "Unknown": false,
 	} {
 		if samePhase(now, at, 900) != same {
