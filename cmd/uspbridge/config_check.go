@@ -5,11 +5,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/uspbridge/uspbridge/translate"
 	"github.com/uspbridge/uspbridge/usp/mtp"
@@ -57,6 +59,10 @@ func (l *configLoader) checkCWMP(c CWMPConfig) {
 	l.checkNotification(c.Notification, c.Auth)
 	if c.Deadline == 0 {
 		l.wrong("cwmp.deadline", "must be more than 0")
+	}
+	// PeriodicInformInterval counts whole seconds, in 32 bits.
+	if i := time.Duration(c.InformInterval); i%time.Second != 0 || i/time.Second > math.MaxUint32 {
+		l.wrong("cwmp.inform_interval", "%v cannot be set on a CPE: want whole seconds, or 0s to leave each CPE its own", i)
 	}
 	l.checkLimits(c.Limits)
 	l.checkFiles(c.Files)

@@ -228,6 +228,10 @@ func TestConfigRefused(t *testing.T) {
 			want: []string{"bridge.yaml:2: cwmp.files.url: is not the scheme and host that CPE use", "bridge.yaml:2: cwmp.files.token_life: must be more than 0"}},
 		{name: "negative", yaml: "cwmp: {deadline: -1s}", want: []string{`bridge.yaml:1: cwmp.deadline: "-1s" is negative`}},
 		{name: "no switch", yaml: "cwmp: {connection_request: {provision: maybe}}", want: []string{`bridge.yaml:1: cwmp.connection_request.provision: "maybe" is not known; use true, false`}},
+		{name: "part of a second", yaml: "cwmp:\n  inform_interval: 500ms\n",
+			want: []string{`bridge.yaml:2: cwmp.inform_interval: 500ms cannot be set on a CPE: want whole seconds, or 0s to leave each CPE its own`}},
+		{name: "a century", yaml: "cwmp: {inform_interval: 1200000h}",
+			want: []string{`bridge.yaml:1: cwmp.inform_interval: 1200000h0m0s cannot be set on a CPE: want whole seconds, or 0s to leave each CPE its own`}},
 		{name: "zero deadline", yaml: "cwmp: {deadline: 0s}", want: []string{`bridge.yaml:1: cwmp.deadline: must be more than 0`}},
 		{name: "no count", yaml: "cwmp: {limits: {sessions: many}}", want: []string{
 			`bridge.yaml:1: cwmp.limits.sessions: "many" is not a number of things; write for example 1000`}},
