@@ -79,7 +79,7 @@ func installed(t testing.TB, names ...string) string {
 
 // brokerPatience bounds the start of a broker: RabbitMQ takes seconds of two
 // processors, which it may have to share.
-const brokerPatience = 3 * Patience
+const brokerPatience = Patience
 
 // startBroker runs a program until the test ends, or stop is called, and waits
 // until it listens.
