@@ -138,10 +138,13 @@ func (t *trial) bulkProfile(parameter []string, settings ...string) string {
 	return row
 }
 
-func (t *trial) enableBulk(row string) {
+// enableBulk lets a profile report until end is called: it would go on beside the
+// cases that follow.
+func (t *trial) enableBulk(row string) (end func()) {
 	t.Helper()
 	t.Set(whole, change(bulkData, "*Enable=true"), change(row, "*Enable=true"))
 	t.holds(row, "Enable=true")
+	return func() { t.Delete(whole, row) }
 }
 
 // bootParameters sees to it that two boot parameters are there.
@@ -155,7 +158,7 @@ func (t *trial) bootParameters() {
 func (t *trial) collects(scheme, encoding string, parameter []string, least int, named func(string) bool) {
 	t.Helper()
 	c := t.collector(scheme)
-	t.enableBulk(t.bulkProfile(parameter, "Protocol=HTTP", "EncodingType="+encoding, "HTTP.URL="+c.url))
+	defer t.enableBulk(t.bulkProfile(parameter, "Protocol=HTTP", "EncodingType="+encoding, "HTTP.URL="+c.url))()
 	for range reportsWanted {
 		t.reports(encoding, c.next(t, t.interval()).body, least, named)
 	}
@@ -166,7 +169,7 @@ func (t *trial) collectsWithQuery(scheme string) {
 	c := t.collector(scheme)
 	row := t.bulkProfile([]string{"Name=UpTime", "Reference=" + upTime}, "Protocol=HTTP", "EncodingType=JSON", "HTTP.URL="+c.url)
 	t.row(row+"HTTP.RequestURIParameter.", "Name=UpTime", "Reference=Device.LocalAgent.UpTime")
-	t.enableBulk(row)
+	defer t.enableBulk(row)()
 	for range reportsWanted {
 		if q := c.next(t, t.interval()).query; !regexp.MustCompile(`^\d+$`).MatchString(q.Get("UpTime")) {
 			t.Errorf("the query is %v", q)
@@ -181,9 +184,9 @@ func (t *trial) collectsAgain() {
 	c := t.collector("http")
 	least, interval := t.seconds(5, 1), t.seconds(60, 20)
 	c.down.Store(true)
-	t.enableBulk(t.bulkProfile([]string{"Name=UpTime", "Reference=" + upTime}, "Protocol=HTTP", "EncodingType=JSON", "HTTP.URL="+c.url,
+	defer t.enableBulk(t.bulkProfile([]string{"Name=UpTime", "Reference=" + upTime}, "Protocol=HTTP", "EncodingType=JSON", "HTTP.URL="+c.url,
 		fmt.Sprintf("ReportingInterval=%d", interval), "TimeReference="+time.Now().Add(3*time.Second).UTC().Format(time.RFC3339),
-		"HTTP.RetryEnable=true", fmt.Sprintf("HTTP.RetryMinimumWaitInterval=%d", least), "HTTP.RetryIntervalMultiplier=2000"))
+		"HTTP.RetryEnable=true", fmt.Sprintf("HTTP.RetryMinimumWaitInterval=%d", least), "HTTP.RetryIntervalMultiplier=2000"))()
 	last := c.next(t, interval)
 	for retry := range 3 {
 		if retry == 2 {
@@ -209,7 +212,7 @@ func (t *trial) pushes(parameter []string, least int, named func(string) bool) {
 	t.Helper()
 	row := t.bulkProfile(parameter, "Protocol=USPEventNotif", "EncodingType=JSON")
 	t.subscribe("push", "Event", row+"Push!")
-	t.enableBulk(row)
+	defer t.enableBulk(row)()
 	for range reportsWanted {
 		e := t.longNotice("push", t.interval()).notify().GetEvent()
 		if e.GetObjPath() != row || e.GetEventName() != "Push!" {
@@ -229,7 +232,7 @@ func (t *trial) publishes(parameter []string, least int, named func(string) bool
 	for row := range a.values(a.got(1)[0], path) {
 		reference = strings.TrimSuffix(row, ".")
 	}
-	t.enableBulk(t.bulkProfile(parameter, "Protocol=MQTT", "EncodingType=JSON", "*MQTT.Reference="+reference, "*MQTT.PublishTopic="+topic))
+	defer t.enableBulk(t.bulkProfile(parameter, "Protocol=MQTT", "EncodingType=JSON", "*MQTT.Reference="+reference, "*MQTT.PublishTopic="+topic))()
 	for range reportsWanted {
 		t.reports("JSON", publication(t, listener, t.interval()), least, named)
 	}
