@@ -217,6 +217,33 @@ func TestPackageComments(t *testing.T) {
 	}
 }
 
+// TestArchitecturePage: docs/architecture.md names every package, in a row of its
+// own or in that of one above it.
+func TestArchitecturePage(t *testing.T) {
+	page, err := os.ReadFile("../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := strings.Split(string(page), "\n")
+	checked := map[string]bool{"test": true}
+	for _, f := range sources(t) {
+		if f.test || checked[f.pkg] || strings.HasPrefix(f.pkg, "test/") {
+			continue
+		}
+		checked[f.pkg] = true
+		if !slices.ContainsFunc(rows, func(row string) bool {
+			of, _, isRow := strings.Cut(strings.TrimPrefix(row, "| `"), "` |")
+			under := strings.HasPrefix(f.pkg, of+"/") && strings.Contains(row, "`"+path.Base(f.pkg)+"`")
+			return isRow && (of == f.pkg || under)
+		}) {
+			t.Errorf("docs/architecture.md does not name package %s", f.pkg)
+		}
+	}
+	if len(checked) < 30 {
+		t.Errorf("only %d packages found: the test looks in the wrong place", len(checked))
+	}
+}
+
 // TestNames: a package is named for what it is, not for being useful.
 func TestNames(t *testing.T) {
 	vague := []string{"util", "utils", "helper", "helpers", "common", "misc", "manager", "managers", "shared", "base"}
