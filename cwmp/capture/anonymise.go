@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+
+	"github.com/uspbridge/uspbridge/cwmp"
 )
 
 // anonymiser replaces what says whose CPE it is, the same by the same throughout
@@ -66,7 +68,7 @@ func (a *anonymiser) body(body []byte) []byte {
 	out, err := Rewrite(body, func(t Text) (string, bool) {
 		switch {
 		case t.Parameter != "":
-			return a.value(lastPart(t.Parameter), t.Text), true
+			return a.value(cwmp.Path(t.Parameter).Leaf(), t.Text), true
 		case strings.EqualFold(t.Element, "Name"), strings.EqualFold(t.Element, "ParameterName"):
 			return "", false
 		}

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/uspbridge/uspbridge/cwmp"
 )
 
 // maxLearned bounds the secrets that a masker remembers: the last ones, since a
@@ -182,7 +184,7 @@ func (d *document) namedSecrets() map[int]bool {
 		case local == "name", local == "parametername":
 			name, plain := d.content(e)
 			n.names++
-			n.secret = n.secret || !plain || name == "" || e.cut || secretName(name)
+			n.secret = n.secret || !plain || name == "" || e.cut || cwmp.Path(name).NamesSecret()
 		case !slices.Contains(besideName, local):
 			n.held = append(n.held, i)
 		}
@@ -210,7 +212,7 @@ func (d *document) argumentIsSecret(i int) bool {
 	case d.within(i, "VoucherList"), d.within(i, "Kicked"):
 		return true
 	}
-	return secretName(local)
+	return cwmp.Path(local).NamesSecret()
 }
 
 // tells reports whether a text, not being a name or a fault's, speaks of a secret.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/usp/dm"
 )
 
@@ -165,7 +166,9 @@ func (c *compiler) give(path string, b bound) {
 			if len(b.refs) > 0 && b.refs[0].param >= 0 {
 				n.Type = usptype(c.template.Param(b.refs[0].param).Type)
 			}
-			n.Secured = secret(n.Name)
+			// What the standard does not know is shown by its name: only to roles
+			// that may see secured parameters.
+			n.Secured = n.Type != dm.TypeBoolean && cwmp.Path(path).NamesSecret()
 		}
 	} else if n.Access == dm.ReadOnly {
 		n.Access = access // rows of another kind can be written
@@ -186,16 +189,4 @@ func (c *compiler) access(bind *binding, b bound) dm.Access {
 		return bind.std.access
 	}
 	return dm.ReadWrite
-}
-
-// secret reports whether a parameter outside the standard has a secret in it,
-// by its name. It is shown only to roles that may see secured parameters.
-func secret(name string) bool {
-	name = strings.ToLower(name)
-	for _, word := range []string{"password", "passphrase", "presharedkey", "wepkey", "secret", "privatekey", "passwd"} {
-		if strings.Contains(name, word) {
-			return true
-		}
-	}
-	return false
 }
