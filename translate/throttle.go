@@ -55,6 +55,8 @@ type throttle struct {
 
 	since time.Time // when a device had to be listed first; zero: none is
 	count int       // of devices listed since
+
+	crowded bool // maxListed was reached since
 }
 
 // turn is a device's place in the order.
@@ -144,7 +146,14 @@ func (t *throttle) list(key cwmp.DeviceKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, has := t.listed[key]
-	if _, woken := t.expected[key]; has || woken || len(t.absent) >= maxListed {
+	if _, woken := t.expected[key]; has || woken {
+		return
+	}
+	if len(t.absent) >= maxListed {
+		if !t.crowded {
+			t.crowded = true
+			t.log.Warn("limit reached: further devices are not woken for their discovery; they are discovered when they inform next", "value", maxListed)
+		}
 		return
 	}
 	if t.since.IsZero() {
@@ -204,7 +213,7 @@ func (t *throttle) relieve() {
 	}
 	t.log.Info("limit no longer reached", "limit", "cwmp.limits.discoveries", "value", t.limit,
 		"times", t.count, "took", time.Since(t.since).Round(time.Millisecond))
-	t.since, t.absent = time.Time{}, nil
+	t.since, t.absent, t.crowded = time.Time{}, nil, false
 }
 
 // run has listed devices woken until ctx ends. wake returns when the device's

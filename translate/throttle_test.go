@@ -208,12 +208,17 @@ func TestThrottleTellsOnce(t *testing.T) {
 }
 
 func TestThrottleListIsBounded(t *testing.T) {
-	th := quietThrottle(1)
+	var log strings.Builder
+	th := newThrottle(1, slog.New(slog.NewTextHandler(&log, nil)))
 	defer hold(t, th, 0)()
 	th.absent = make([]turn, maxListed-1) // no more than their number counts here
-	th.list(deviceKey(1))
-	th.list(deviceKey(2))
+	for i := range 3 {
+		th.list(deviceKey(i + 1))
+	}
 	wantState(t, th, 1, 1)
+	if n := strings.Count(log.String(), "further devices are not woken"); n != 1 {
+		t.Errorf("that the list is full was said %d times:\n%s", n, log.String())
+	}
 }
 
 // visitor is a device of TestThrottleProperty.
