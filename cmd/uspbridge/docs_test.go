@@ -277,7 +277,10 @@ func TestDocumentedTargets(t *testing.T) {
 	}
 }
 
-// TestDocumentedKeys: docs/configuration.md has every key.
+// keyRow is a row of one key whose default is a value, or is empty.
+var keyRow = regexp.MustCompile("(?m)^\\| `([a-z0-9_.]+)` \\| (?:`([^`]*)`)? ?\\|")
+
+// TestDocumentedKeys: docs/configuration.md has every key, with its default.
 func TestDocumentedKeys(t *testing.T) {
 	content, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
@@ -286,6 +289,18 @@ func TestDocumentedKeys(t *testing.T) {
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	if err := configFlags(flags); err != nil {
 		t.Fatal(err)
+	}
+	told, short := 0, strings.NewReplacer("h0m0s", "h", "m0s", "m") // as people write durations
+	for _, m := range keyRow.FindAllSubmatch(content, -1) {
+		if f := flags.Lookup(string(m[1])); f != nil {
+			told++
+			if want := short.Replace(f.DefValue); want != string(m[2]) {
+				t.Errorf("docs/configuration.md: the default of %s is %q, not %q", m[1], want, m[2])
+			}
+		}
+	}
+	if told < 40 {
+		t.Errorf("only %d defaults found", told)
 	}
 	flags.VisitAll(func(f *pflag.Flag) {
 		if !bytes.Contains(content, []byte("`"+f.Name+"`")) {
