@@ -70,7 +70,10 @@ func (g setting) among(refused map[cwmp.Path]string) bool {
 // give sets what belongs together; what is refused together is tried one by one
 // if it is no pair.
 func (b *Bridge) give(ctx context.Context, cpe acs.Caller, dev *device, g setting, refused map[cwmp.Path]string) error {
-	_, err := setValues(ctx, cpe, g.values)
+	status, err := setValues(ctx, cpe, g.values)
+	if err == nil && !g.pair { // credentials are kept in the record, sealed
+		return b.written(ctx, dev, g.values, status)
+	}
 	if err == nil || !isFault(err) {
 		return err
 	}

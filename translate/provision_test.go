@@ -44,6 +44,9 @@ func TestProvisioningOnContact(t *testing.T) {
 			return wrong(u, "ConnectionRequestUsername", "")
 		}},
 		{"inform interval", quarter, 2, func(u *unit) string {
+			if cached := u.values()[server+"PeriodicInformInterval"]; cached != "900" {
+				return fmt.Sprintf("the interval is %q to those who ask the bridge, want 900", cached)
+			}
 			return wrong(u, "PeriodicInformInterval", "900", "PeriodicInformTime", informTime(u.key, 900).Format(time.RFC3339))
 		}},
 	} {
