@@ -21,12 +21,11 @@ type agent struct {
 	cancels map[uint32]context.CancelFunc // running operations, by Request instance
 	handled map[string]struct{}           // requests in work, by sender and msg_id
 	sending map[string]bool               // notifications on their way into the store: already acknowledged?
+	waiting map[string]waiting            // notifications that wait for their response, by name
 	last    map[lastKey]string            // value last notified, by subscription and parameter
 
 	watching sync.Mutex
 	watched  string // fingerprint of what the Model was last told to watch
-
-	pending atomic.Int64 // notifications that wait for their response
 
 	pins    int // guarded by the shard
 	element *list.Element
@@ -111,11 +110,9 @@ func (s *agents) acquire(ctx context.Context, id usp.EndpointID) (*agent, error)
 		var st *state
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.host.cfg.Deadline)
 		defer cancel()
-		var waiting int64
-		if waiting, a.loadErr = s.host.countPending(ctx, id); a.loadErr != nil {
+		if a.waiting, a.loadErr = s.host.loadWaiting(ctx, id); a.loadErr != nil {
 			return
 		}
-		a.pending.Store(waiting)
 		if st, a.loadErr = s.host.load(ctx, id); a.loadErr == nil {
 			a.state.Store(st)
 		}

@@ -60,6 +60,7 @@ func (h *Host) store(ctx context.Context, d *device, tx *txn, notes []*notificat
 	if b.Len() > 0 {
 		// A change that was begun is ended: the caller's deadline does not count.
 		if err := h.cfg.Store.Commit(context.WithoutCancel(ctx), &b); err != nil {
+			tx.a.unput(notes)
 			return err
 		}
 	}

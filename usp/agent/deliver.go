@@ -114,6 +114,7 @@ func (h *Host) keepAndSend(ctx context.Context, a *agent, notes []*notification)
 	select {
 	case err := <-done:
 		if err != nil {
+			a.unput(notes)
 			return err
 		}
 	case <-ctx.Done():

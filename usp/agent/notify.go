@@ -26,9 +26,11 @@ type notification struct {
 	agent *agent
 	name  string // msg_id and name of the record
 	kept  bool
-	via   any // connection of the built-in controller
-	to    *controller
-	msg   *usppb.Msg // nil if it was read from the store
+	// dropped is one that was not stored because too many wait already.
+	dropped bool
+	via     any // connection of the built-in controller
+	to      *controller
+	msg     *usppb.Msg // nil if it was read from the store
 	// trigger is the subscription whose settings are to be applied; the
 	// notification is then none.
 	trigger *subscription
@@ -41,9 +43,10 @@ type pending struct {
 	Subscription uint32         `json:"subscription,omitempty"` // instance; 0 for OnBoardRequest
 	Message      []byte         `json:"message"`
 	Type         string         `json:"type"`
-	Attempts     int            `json:"attempts,omitempty"`
-	Due          int64          `json:"due"`               // next attempt, Unix milliseconds
-	Expires      int64          `json:"expires,omitempty"` // Unix milliseconds; 0: never
+	Attempts     int            `json:"attempts,omitempty"` // retries
+	Held         bool           `json:"held,omitempty"`     // was never sent, see waiting
+	Due          int64          `json:"due"`                // next attempt, Unix milliseconds
+	Expires      int64          `json:"expires,omitempty"`  // Unix milliseconds; 0: never
 }
 
 // The names of messages that wait for a response, and of those that do not.
@@ -53,7 +56,7 @@ const (
 )
 
 // note makes the notification of a subscription, or with sub nil an
-// OnBoardRequest. It returns nil if the agent has as many waiting as it may.
+// OnBoardRequest.
 func (h *Host) note(a *agent, to *controller, sub *subscription, n *usppb.Notify, kind string) *notification {
 	now := h.cfg.Now()
 	out := &notification{agent: a, to: to, kept: sub == nil || sub.retry && sub.via == nil}
@@ -65,12 +68,6 @@ func (h *Host) note(a *agent, to *controller, sub *subscription, n *usppb.Notify
 	n.SendResp = out.kept
 	prefix := unkeptPrefix
 	if out.kept {
-		if int(a.pending.Load()) >= h.cfg.Limits.Notifications {
-			h.metrics.notifications.WithLabelValues(kind, "dropped").Inc()
-			h.log.Warn("notification dropped: too many wait for the controller's response",
-				"agent", a.id, "controller", to.endpoint, "limit", h.cfg.Limits.Notifications)
-			return nil
-		}
 		prefix = keptPrefix
 		out.Due = now.Add(retryWait(to, 0)).UnixMilli()
 		if sub != nil && sub.expiration > 0 {
@@ -117,20 +114,21 @@ func (n *notification) dueKey() store.Key {
 	return dueKey(time.UnixMilli(n.Due), dueNotify, n.agent.id, n.name)
 }
 
-// put adds a notification that waits for its response to a batch.
+// put adds a notification that waits for its response to a batch, unless the
+// agent has as many waiting as it may: then it is dropped, and never sent.
 func (n *notification) put(h *Host, b *store.Batch) {
 	if !n.kept {
 		return
 	}
-	n.agent.pending.Add(1)
+	if !n.agent.await(n, h.cfg.Limits.Notifications) {
+		n.dropped = true
+		h.metrics.notifications.WithLabelValues(n.Type, "dropped").Inc()
+		h.log.Warn("notification dropped: too many wait for the controller's response; see that it answers Notify, or set NotifExpiration",
+			"agent", n.agent.id, "controller", n.Controller, "type", n.Type, "limit", h.cfg.Limits.Notifications)
+		return
+	}
 	b.Put(n.key(), encodeJSON(n.pending))
 	b.Put(n.dueKey(), dueValue())
-	n.agent.mu.Lock()
-	defer n.agent.mu.Unlock()
-	if n.agent.sending == nil {
-		n.agent.sending = map[string]bool{}
-	}
-	n.agent.sending[n.name] = false
 	h.due.poke()
 }
 
@@ -142,7 +140,7 @@ func (h *Host) transmit(a *agent, notes []*notification) {
 
 func (h *Host) sendAll(notes []*notification) {
 	for _, n := range notes {
-		if n.trigger == nil {
+		if n.trigger == nil && !n.dropped && !n.Held {
 			h.send(n)
 		}
 	}
@@ -152,7 +150,7 @@ func (h *Host) sendAll(notes []*notification) {
 // in the store.
 func (h *Host) stored(a *agent, notes []*notification) {
 	for _, n := range notes {
-		if !n.kept {
+		if !n.kept || n.dropped {
 			continue
 		}
 		a.mu.Lock()
@@ -251,18 +249,6 @@ func (h *Host) pendingOf(ctx context.Context, id usp.EndpointID, name string) (p
 	return p, nil
 }
 
-// countPending returns how many notifications of an agent wait.
-func (h *Host) countPending(ctx context.Context, id usp.EndpointID) (n int64, err error) {
-	err = h.cfg.Store.Scan(ctx, store.Query{Kind: store.Notification, Owner: string(id), WholeOwner: true}, func(store.Key, []byte) bool {
-		n++
-		return true
-	})
-	if err != nil {
-		return 0, fmt.Errorf("notifications of agent %s cannot be counted: %w", id, err)
-	}
-	return n, nil
-}
-
 // removeNotification takes a delivered notification out of the store, and for
 // an OnBoardRequest begins to wait for the restart time.
 func (h *Host) removeNotification(ctx context.Context, a *agent, name string, p pending) {
@@ -277,8 +263,10 @@ func (h *Host) removeNotification(ctx context.Context, a *agent, name string, p 
 		h.log.Error("delivered notification could not be removed; it will be sent again", "agent", a.id, "notification", name, "error", err)
 		return
 	}
-	a.pending.Add(-1)
 	h.metrics.notifications.WithLabelValues(p.Type, "acknowledged").Inc()
+	if err := h.unhold(ctx, a, a.unawait(name)); err != nil {
+		h.log.Error("notifications behind a delivered one could not be released; they are sent when they are due", "agent", a.id, "error", err)
+	}
 	h.due.poke()
 }
 
@@ -311,8 +299,7 @@ func (h *Host) retry(ctx context.Context, e dueEntry) error {
 	if outcome != "" {
 		b.Delete(n.key())
 	} else {
-		n.Attempts++ // the attempts so far; the table of R-NOT.1 counts retries from 1
-		n.Due = now.Add(retryWait(n.to, n.Attempts)).UnixMilli()
+		a.again(n, now)
 		b.Put(n.key(), encodeJSON(n.pending))
 		b.Put(n.dueKey(), dueValue())
 	}
@@ -323,7 +310,7 @@ func (h *Host) retry(ctx context.Context, e dueEntry) error {
 		return err
 	}
 	if outcome != "" {
-		a.pending.Add(-1)
+		a.unawait(n.name) // those behind it are due as well
 		h.metrics.notifications.WithLabelValues(n.Type, outcome).Inc()
 		return nil
 	}

@@ -283,9 +283,9 @@ func TestNotificationsFollowTheRole(t *testing.T) {
 	b.clock.advance(time.Hour)
 	b.due()
 	b.silence()
-	left, err := b.host.countPending(context.Background(), testAgent)
-	if err != nil || left != 0 {
-		t.Errorf("%d notifications wait, %v", left, err)
+	left, err := b.host.loadWaiting(context.Background(), testAgent)
+	if err != nil || len(left) != 0 {
+		t.Errorf("%d notifications wait, %v", len(left), err)
 	}
 }
 

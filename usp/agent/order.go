@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/usp"
+)
+
+// Notifications of one subscription reach their controller in the order in which
+// they were made: a value that is told late must not hide a newer one. TR-369 has
+// each retried by itself (R-NOT.1) and says nothing of their order, so the waits
+// keep to its table as far as order allows:
+//
+//   - A retry is never due before that of an older one. As all draw from the same
+//     table, it stays in its range.
+//   - One that is made while an older one is being retried is held: it is sent for
+//     the first time behind the next retry of the older one, or as soon as that is
+//     answered. A controller that does not answer gets no more of what it has
+//     missed before it gets what it has missed.
+
+// waiting is what an agent keeps in memory of a notification that is in the
+// store.
+type waiting struct {
+	train
+	due      int64 // Unix milliseconds
+	attempts int
+	held     bool
+}
+
+// train is what notifications are kept in order in.
+type train struct {
+	controller   usp.EndpointID
+	subscription uint32 // instance; 0 for OnBoardRequests, which are not in order
+}
+
+func (n *notification) train() train { return train{n.Controller, n.Subscription} }
+
+func (n *notification) waiting() waiting { return waiting{n.train(), n.Due, n.Attempts, n.Held} }
+
+// await takes a new notification among those that wait, behind the older ones of
+// its subscription. It returns false if the agent has as many as it may.
+func (a *agent) await(n *notification, most int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.waiting) >= most {
+		return false
+	}
+	n.Held = a.queue(n)
+	if a.waiting == nil {
+		a.waiting = map[string]waiting{}
+	}
+	a.waiting[n.name] = n.waiting()
+	if a.sending == nil {
+		a.sending = map[string]bool{}
+	}
+	a.sending[n.name] = false
+	return true
+}
+
+// queue makes a notification due no sooner than the older ones of its
+// subscription, and reports whether one of them is being retried. a.mu is held.
+func (a *agent) queue(n *notification) (behindRetry bool) {
+	if n.Subscription == 0 {
+		return false
+	}
+	for name, w := range a.waiting {
+		if w.train == n.train() && name < n.name {
+			n.Due = max(n.Due, w.due)
+			behindRetry = behindRetry || w.attempts > 0 || w.held
+		}
+	}
+	return behindRetry
+}
+
+// again makes a notification that is sent once more due for its next retry.
+func (a *agent) again(n *notification, now time.Time) {
+	if !n.Held {
+		n.Attempts++ // the retries so far: the table of R-NOT.1 counts from 1
+	}
+	n.Held = false
+	n.Due = now.Add(retryWait(n.to, n.Attempts)).UnixMilli()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.queue(n)
+	a.waiting[n.name] = n.waiting()
+}
+
+// unawait forgets a notification that waits no more, and returns the names of
+// those that it held up, the oldest first.
+func (a *agent) unawait(name string) (held []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w, ok := a.waiting[name]
+	delete(a.waiting, name)
+	if !ok || w.attempts == 0 {
+		return nil
+	}
+	for other, o := range a.waiting {
+		switch {
+		case o.train != w.train:
+		case o.held:
+			held = append(held, other)
+		case o.attempts > 0:
+			return nil // this one holds them up as well
+		}
+	}
+	slices.Sort(held)
+	return held
+}
+
+// unput forgets notifications that did not come into the store, and which values
+// were told, so that what they told is news when it is told again.
+func (a *agent) unput(notes []*notification) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.last)
+	for _, n := range notes {
+		if n.kept && !n.dropped {
+			delete(a.waiting, n.name)
+			delete(a.sending, n.name)
+		}
+	}
+}
+
+// unhold makes notifications due now that an undelivered one has held up.
+func (h *Host) unhold(ctx context.Context, a *agent, names []string) error {
+	var b store.Batch
+	now := h.cfg.Now().UnixMilli()
+	for _, name := range names {
+		p, err := h.pendingOf(ctx, a.id, name)
+		if err != nil {
+			return err
+		}
+		n := &notification{agent: a, name: name, pending: p}
+		b.Delete(n.dueKey())
+		n.Due = now
+		b.Put(n.key(), encodeJSON(n.pending))
+		b.Put(n.dueKey(), dueValue())
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return h.cfg.Store.Commit(ctx, &b)
+}
+
+// loadWaiting reads what waits for an agent.
+func (h *Host) loadWaiting(ctx context.Context, id usp.EndpointID) (map[string]waiting, error) {
+	list := map[string]waiting{}
+	var failed error
+	err := h.cfg.Store.Scan(ctx, store.Query{Kind: store.Notification, Owner: string(id), WholeOwner: true}, func(k store.Key, v []byte) bool {
+		n := notification{}
+		if failed = json.Unmarshal(v, &n.pending); failed == nil {
+			list[k.Name] = n.waiting()
+		}
+		return failed == nil
+	})
+	if err = cmp.Or(err, failed); err != nil {
+		return nil, fmt.Errorf("notifications of agent %s cannot be read: %w", id, err)
+	}
+	return list, nil
+}
