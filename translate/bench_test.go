@@ -47,6 +47,14 @@ func (h *heard) Deliver(_ context.Context, _ usp.EndpointID, events []agent.Even
 	return nil
 }
 
+func (h *heard) DeliverWith(ctx context.Context, id usp.EndpointID, events []agent.Event, b *store.Batch, keep func(*store.Batch) func(context.Context) error) error {
+	if err := h.Deliver(ctx, id, events); err != nil {
+		return err
+	}
+	keep(b)
+	return nil
+}
+
 func (h *heard) Hosted(context.Context, usp.EndpointID) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

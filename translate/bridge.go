@@ -69,6 +69,7 @@ type ACS interface {
 // Agents is the part of agent.Host that a Bridge tells of its devices.
 type Agents interface {
 	Deliver(ctx context.Context, id usp.EndpointID, events []agent.Event) error
+	DeliverWith(ctx context.Context, id usp.EndpointID, events []agent.Event, batch *store.Batch, keep func(*store.Batch) (durable func(context.Context) error)) error
 	Hosted(ctx context.Context, id usp.EndpointID) error
 	Forget(ctx context.Context, id usp.EndpointID) error
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
-	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/translate/tree"
 	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/agent"
 	"github.com/uspbridge/uspbridge/usp/dm"
 )
 
@@ -133,26 +134,20 @@ func deleteObject(ctx context.Context, cpe acs.Caller, object cwmp.Path) error {
 // forgetRows takes CPE objects out of the tree, durably. Controllers are told
 // of the rows that go with them, but for those they asked to delete.
 func (b *Bridge) forgetRows(ctx context.Context, dev *device, objects []cwmp.Path, asked ...dm.Ref) error {
-	dev.mu.Lock()
-	old := dev.state.Load()
-	t := old.tree.Clone()
-	for _, object := range objects {
-		if schema, inst, ok := tree.Split(object); ok {
-			if id, ok := t.Template().LookupTable(schema); ok {
-				t.RemoveRow(id, inst)
+	return b.establish(ctx, dev, func(old *snapshot) (change, func(old, now *snapshot) []agent.Event) {
+		t := old.tree.Clone()
+		for _, object := range objects {
+			if schema, inst, ok := tree.Split(object); ok {
+				if id, ok := t.Template().LookupTable(schema); ok {
+					t.RemoveRow(id, inst)
+				}
 			}
 		}
-	}
-	numbers, _, deleted, _ := old.program.Reconcile(t, old.numbers)
-	var batch store.Batch
-	dev.apply(change{tree: t, numbers: numbers}, &batch)
-	durable := b.keep(dev, &batch)
-	dev.mu.Unlock()
-	if err := durable(ctx); err != nil {
-		return err
-	}
-	for _, row := range asked {
-		deleted = except(deleted, row)
-	}
-	return b.deliver(ctx, dev, rowEvents(nil, deleted))
+		numbers, _, deleted, _ := old.program.Reconcile(t, old.numbers)
+		return change{tree: t, numbers: numbers}, func(old, now *snapshot) []agent.Event {
+			return slices.DeleteFunc(b.rowEvents(old, now, nil, deleted), func(ev agent.Event) bool {
+				return ev.Kind == agent.ObjectDeleted && slices.ContainsFunc(asked, ev.Ref.Same)
+			})
+		}
+	})
 }

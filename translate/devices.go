@@ -52,6 +52,8 @@ type device struct {
 
 	telling sync.Mutex // held while the agent is told of ended operations
 
+	order sync.Mutex // held while controllers are told of a change, before mu: they are told in order
+
 	asked    atomic.Pointer[asked] // the last connection request, until the CPE has come or it failed
 	compared atomic.Bool           // no value has changed since the tables were compared with the CPE's counts
 	unsaved  atomic.Bool           // a batch failed: the next one has to carry everything
@@ -309,7 +311,8 @@ type change struct {
 	numbers *mapping.Numbers
 	program *mapping.Program
 
-	structural bool // a value has changed that rows hang on
+	structural bool        // a value has changed that rows hang on
+	batch      store.Batch // what else is written with it
 }
 
 // whole returns the change with everything that the device has, for a batch that

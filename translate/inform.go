@@ -39,9 +39,6 @@ func (b *Bridge) Inform(ctx context.Context, s *acs.Session) error {
 
 // deliver tells the agent what happened. It returns when that is durable.
 func (b *Bridge) deliver(ctx context.Context, dev *device, events []agent.Event) error {
-	if len(events) == 0 {
-		return nil
-	}
 	endpoint := dev.state.Load().rec.Endpoint
 	if err := b.agents.Deliver(ctx, endpoint, events); err != nil {
 		return fmt.Errorf("notifications of %s: %w", endpoint, err)
@@ -95,67 +92,28 @@ func (b *Bridge) claimEndpoint(ctx context.Context, id cwmp.DeviceID) (usp.Endpo
 
 // takeInform updates the device by its Inform.
 func (b *Bridge) takeInform(ctx context.Context, dev *device, s *acs.Session, inform *cwmp.Inform) error {
-	return b.publish(ctx, dev, func(old *snapshot) (c change, events func(now *snapshot) []agent.Event) {
+	return b.publish(ctx, dev, func(old *snapshot) (c change, events func(old, now *snapshot) []agent.Event) {
 		c.rec = b.informed(old.rec, s, inform)
 		b.cameBy(dev, c.rec, inform)
 		var changed []source
-		var told []agent.Event
+		var created, deleted []dm.Ref
+		var boot []agent.Event
 		if old.tree != nil {
 			values := inform.ParameterList
 			if c.rec.SecondRoot == "" {
 				values = underRoot(values, old.rec.Root)
 			}
 			changed = c.update(old, values, b.now())
-			told = c.reconcile(old.program, old.numbers)
+			created, deleted = c.reconcile(old.program, old.numbers)
 		}
 		if booted := old.rec.booted(inform, b.now()); booted && old.program != nil {
-			told = append(told, b.bootEvent(old, c.rec, inform)...)
+			boot = b.bootEvent(old, c.rec, inform)
 			c.rec.Reboot = nil
 		}
-		return c, func(now *snapshot) []agent.Event { return append(told, b.changeEvents(now, changed)...) }
+		return c, func(old, now *snapshot) []agent.Event {
+			return slices.Concat(b.rowEvents(old, now, created, deleted), boot, b.changeEvents(old, now, changed))
+		}
 	})
-}
-
-// publish makes a change of what is known of a CPE. Who is notified finds it in
-// the cache, but the store gets it only after the notifications are durable:
-// should the bridge die in between, the CPE says it again and controllers are
-// told once more rather than never. That it has informed at all is stored when
-// the session has ended.
-func (b *Bridge) publish(ctx context.Context, dev *device, plan func(old *snapshot) (change, func(now *snapshot) []agent.Event)) error {
-	dev.mu.Lock()
-	old := dev.state.Load()
-	c, events := plan(old)
-	now := c.onto(old)
-	dev.state.Store(now)
-	if c.tree != nil {
-		dev.compared.Store(false)
-	}
-	dev.mu.Unlock()
-
-	err := b.deliver(ctx, dev, events(now))
-
-	dev.mu.Lock()
-	defer dev.mu.Unlock()
-	var written change
-	if c.rec != nil && !c.rec.moment(old.rec) {
-		written.rec = dev.state.Load().rec
-	}
-	if err != nil { // as if it had not been said, so that it is new when it is said again
-		written.rec = dev.state.Load().rec.clone() // what others have changed meanwhile stays
-		written.rec.Software, written.rec.Reboot, written.rec.LastEvents = old.rec.Software, old.rec.Reboot, old.rec.LastEvents
-		written.tree, written.numbers = old.tree, old.numbers
-	} else {
-		if c.tree != nil {
-			written.tree = dev.state.Load().tree
-		}
-		if c.numbers != nil {
-			written.numbers = dev.state.Load().numbers
-		}
-	}
-	var batch store.Batch
-	dev.apply(written, &batch)
-	b.keep(dev, &batch)
-	return err
 }
 
 // informed returns the record as the Inform makes it.
@@ -260,7 +218,7 @@ func (c *change) update(s *snapshot, values []cwmp.ParameterValue, now time.Time
 		}
 		written = true
 		c.structural = c.structural || s.program.Structural(p)
-		if had && before.State == tree.Known {
+		if had && (before.State == tree.Known || before.State == tree.Unsure) && before.Text != text {
 			changed = append(changed, source{p, inst})
 		}
 	}
@@ -270,34 +228,4 @@ func (c *change) update(s *snapshot, values []cwmp.ParameterValue, now time.Time
 		c.aged = next
 	}
 	return changed
-}
-
-// changeEvents returns the ValueChange events for CPE parameters that changed.
-// Nothing is made up for a device of which nobody watches anything.
-func (b *Bridge) changeEvents(s *snapshot, changed []source) []agent.Event {
-	if len(changed) == 0 || len(s.rec.Watched) == 0 {
-		return nil
-	}
-	view := s.See(b.now)
-	var events []agent.Event
-	for _, c := range changed {
-		for _, ref := range view.Targets(c.param, c.inst) {
-			if v := b.peek(s, ref); v.Err == nil {
-				events = append(events, agent.Event{Kind: agent.ValueChanged, Ref: ref, Value: v.Text})
-			}
-		}
-	}
-	return events
-}
-
-// rowEvents returns the events for rows that came and went.
-func rowEvents(created, deleted []dm.Ref) []agent.Event {
-	events := make([]agent.Event, 0, len(created)+len(deleted))
-	for _, r := range created {
-		events = append(events, agent.Event{Kind: agent.ObjectCreated, Ref: r})
-	}
-	for _, r := range deleted {
-		events = append(events, agent.Event{Kind: agent.ObjectDeleted, Ref: r})
-	}
-	return slices.Clip(events)
 }

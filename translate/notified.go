@@ -51,8 +51,8 @@ func (b *Bridge) Notified(ctx context.Context, m lightweight.Notification) (fres
 	if _, ok := s.rec.Notified.next(m.Time, m.CNonce); !ok {
 		return false, nil
 	}
-	err = b.publish(ctx, dev, func(old *snapshot) (c change, events func(now *snapshot) []agent.Event) {
-		none := func(*snapshot) []agent.Event { return nil }
+	err = b.publish(ctx, dev, func(old *snapshot) (c change, events func(old, now *snapshot) []agent.Event) {
+		none := func(*snapshot, *snapshot) []agent.Event { return nil }
 		after, ok := old.rec.Notified.next(m.Time, m.CNonce)
 		if !ok { // its copy was quicker
 			return c, none
@@ -61,8 +61,10 @@ func (b *Bridge) Notified(ctx context.Context, m lightweight.Notification) (fres
 		c.rec = old.rec.clone()
 		c.rec.Notified = after
 		changed := c.update(old, m.Values, b.now())
-		rows := c.reconcile(old.program, old.numbers)
-		return c, func(now *snapshot) []agent.Event { return append(rows, b.changeEvents(now, changed)...) }
+		created, deleted := c.reconcile(old.program, old.numbers)
+		return c, func(old, now *snapshot) []agent.Event {
+			return append(b.rowEvents(old, now, created, deleted), b.changeEvents(old, now, changed)...)
+		}
 	})
 	return fresh, err
 }

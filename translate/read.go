@@ -216,13 +216,15 @@ func (b *Bridge) readLive(ctx context.Context, cpe acs.Caller, dev *device, want
 // absorb makes what was read part of the tree, and tells controllers of what
 // has changed.
 func (b *Bridge) absorb(ctx context.Context, dev *device, r *reading) error {
-	return b.publish(ctx, dev, func(old *snapshot) (c change, events func(now *snapshot) []agent.Event) {
+	return b.publish(ctx, dev, func(old *snapshot) (c change, events func(old, now *snapshot) []agent.Event) {
 		changed := c.update(old, r.values, b.now())
-		rows := c.reconcile(old.program, old.numbers)
+		created, deleted := c.reconcile(old.program, old.numbers)
 		if len(r.absent) > 0 {
 			c.markAbsent(r.absent)
 		}
-		return c, func(now *snapshot) []agent.Event { return append(rows, b.changeEvents(now, changed)...) }
+		return c, func(old, now *snapshot) []agent.Event {
+			return append(b.rowEvents(old, now, created, deleted), b.changeEvents(old, now, changed)...)
+		}
 	})
 }
 

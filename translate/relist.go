@@ -10,7 +10,6 @@ import (
 
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
-	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/translate/mapping"
 	"github.com/uspbridge/uspbridge/translate/tree"
 	"github.com/uspbridge/uspbridge/usp/agent"
@@ -107,39 +106,32 @@ func (b *Bridge) listed(ctx context.Context, dev *device, next *snapshot, t reli
 			next.tree.RemoveRow(id, t.parent.Append(row))
 		}
 	}
-	dev.mu.Lock()
-	old := dev.state.Load()
-	c := change{tree: next.tree, program: next.program, rec: old.rec.clone()}
-	c.rec.Template = next.tree.Template().ID()
-	c.rec.Miscounts = maps.Clone(old.rec.Miscounts)
-	delete(c.rec.Miscounts, t.path)
-	if strconv.Itoa(len(there)) != t.count {
-		if c.rec.Miscounts == nil {
-			c.rec.Miscounts = make(map[cwmp.Path]string)
+	return b.establish(ctx, dev, func(old *snapshot) (change, func(old, now *snapshot) []agent.Event) {
+		c := change{tree: next.tree, program: next.program, rec: old.rec.clone()}
+		c.rec.Template = next.tree.Template().ID()
+		c.rec.Miscounts = maps.Clone(old.rec.Miscounts)
+		delete(c.rec.Miscounts, t.path)
+		if strconv.Itoa(len(there)) != t.count {
+			if c.rec.Miscounts == nil {
+				c.rec.Miscounts = make(map[cwmp.Path]string)
+			}
+			c.rec.Miscounts[t.path] = t.count
 		}
-		c.rec.Miscounts[t.path] = t.count
-	}
-	var created, deleted []dm.Ref
-	c.numbers, created, deleted, _ = next.program.Reconcile(c.tree, old.numbers)
-	var batch store.Batch
-	dev.apply(c, &batch)
-	durable := b.keep(dev, &batch)
-	dev.mu.Unlock()
-	if err := durable(ctx); err != nil {
-		return err
-	}
-	return b.deliver(ctx, dev, rowEvents(created, deleted))
+		var created, deleted []dm.Ref
+		c.numbers, created, deleted, _ = next.program.Reconcile(c.tree, old.numbers)
+		return c, func(old, now *snapshot) []agent.Event { return b.rowEvents(old, now, created, deleted) }
+	})
 }
 
 // reconcile renumbers rows if a value has changed that rows hang on: a key, or a
-// condition. It returns the events for rows that came and went by it.
-func (c *change) reconcile(p *mapping.Program, numbers *mapping.Numbers) []agent.Event {
+// condition. It returns the rows that came and went by it.
+func (c *change) reconcile(p *mapping.Program, numbers *mapping.Numbers) (created, deleted []dm.Ref) {
 	if !c.structural || c.tree == nil {
-		return nil
+		return nil, nil
 	}
 	next, created, deleted, changed := p.Reconcile(c.tree, numbers)
 	if changed {
 		c.numbers = next
 	}
-	return rowEvents(created, deleted)
+	return created, deleted
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/uspbridge/uspbridge/cwmp/acs"
 	"github.com/uspbridge/uspbridge/cwmp/connreq"
 	"github.com/uspbridge/uspbridge/cwmp/cpesim"
+	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/store/bolt"
 	"github.com/uspbridge/uspbridge/store/seal"
 	"github.com/uspbridge/uspbridge/translate/mapping"
@@ -101,8 +102,12 @@ func newPatientRig(t testing.TB, rpcTimeout time.Duration, change func(*Config),
 type nobody struct{}
 
 func (nobody) Deliver(context.Context, usp.EndpointID, []agent.Event) error { return nil }
-func (nobody) Hosted(context.Context, usp.EndpointID) error                 { return nil }
-func (nobody) Forget(context.Context, usp.EndpointID) error                 { return nil }
+func (nobody) DeliverWith(_ context.Context, _ usp.EndpointID, _ []agent.Event, b *store.Batch, keep func(*store.Batch) func(context.Context) error) error {
+	keep(b)
+	return nil
+}
+func (nobody) Hosted(context.Context, usp.EndpointID) error { return nil }
+func (nobody) Forget(context.Context, usp.EndpointID) error { return nil }
 
 // until waits for a condition that nothing signals.
 func until(t testing.TB, what string, condition func() bool) {

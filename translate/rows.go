@@ -10,7 +10,6 @@ import (
 
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
-	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/translate/mapping"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent"
@@ -259,38 +258,23 @@ func planRow(view *mapping.View, w *creation, ref dm.Ref) []pendingWrite {
 // addedRow makes the row durable. Rows of other tables that the CPE's object
 // appears in too are told to controllers as created.
 func (b *Bridge) addedRow(ctx context.Context, cpe acs.Caller, dev *device, w *creation, next *snapshot, ref dm.Ref, values []cwmp.ParameterValue) error {
-	dev.mu.Lock()
-	old := dev.state.Load()
-	c := change{tree: next.tree, program: next.program, rec: old.rec.clone()}
-	c.rec.Template = next.tree.Template().ID()
-	if w.alone { // else the row is kept when the others are there too
-		c.rec.Adds = withoutAdd(c.rec.Adds, w.add)
-	}
-	c.update(next, values, b.now())
-	c.tree = c.writable()
-	var created []dm.Ref
-	c.numbers, created, _, _ = next.program.Reconcile(c.tree, old.numbers)
-	var batch store.Batch
-	dev.apply(c, &batch)
-	durable := b.keep(dev, &batch)
-	dev.mu.Unlock()
 	w.result.Row, w.done = ref, true
-	if err := durable(ctx); err != nil {
-		return err
-	}
-	if err := b.deliver(ctx, dev, rowEvents(except(created, ref), nil)); err != nil {
-		b.log.Error("rows that came with a new one are not notified", "device", dev.key, "object", w.object(), "error", err)
-	}
-	return nil
-}
-
-func except(refs []dm.Ref, one dm.Ref) (out []dm.Ref) {
-	for _, r := range refs {
-		if r.Node.Path != one.Node.Path || r.Inst != one.Inst {
-			out = append(out, r)
+	return b.establish(ctx, dev, func(old *snapshot) (change, func(old, now *snapshot) []agent.Event) {
+		c := change{tree: next.tree, program: next.program, rec: old.rec.clone()}
+		c.rec.Template = next.tree.Template().ID()
+		if w.alone { // else the row is kept when the others are there too
+			c.rec.Adds = withoutAdd(c.rec.Adds, w.add)
 		}
-	}
-	return out
+		c.update(next, values, b.now())
+		c.tree = c.writable()
+		var created []dm.Ref
+		c.numbers, created, _, _ = next.program.Reconcile(c.tree, old.numbers)
+		return c, func(old, now *snapshot) []agent.Event {
+			return slices.DeleteFunc(b.rowEvents(old, now, created, nil), func(ev agent.Event) bool {
+				return ev.Kind == agent.ObjectCreated && ev.Ref.Same(ref)
+			})
+		}
+	})
 }
 
 func leaves(names []cwmp.ParameterInfo) []cwmp.Path {

@@ -12,6 +12,7 @@ import (
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/translate/mapping"
 	"github.com/uspbridge/uspbridge/translate/tree"
+	"github.com/uspbridge/uspbridge/usp/agent"
 	"github.com/uspbridge/uspbridge/usp/dm"
 )
 
@@ -156,37 +157,31 @@ func (b *Bridge) learn(ctx context.Context, dev *device, d *discovery) error {
 	}
 	t := d.tree(tpl, d.started)
 
-	dev.mu.Lock()
-	old := dev.state.Load()
-	numbers := old.numbers
-	if numbers == nil {
-		numbers = mapping.NewNumbers()
-	}
-	next, created, deleted, _ := program.Reconcile(t, numbers)
-	rec = old.rec.clone()
-	rec.Unannounced = rec.Unannounced || rec.Template == ""
-	rec.Root, rec.Template, rec.DiscoveredSW = d.root, tpl.ID(), rec.Software
-	rec.Discovered, rec.Rediscover = d.started, false
-	rec.DiscoveryFailures, rec.DiscoveryError, rec.DiscoveryNext = 0, "", time.Time{}
-	rec.Suspects = nil // all have been read
-	d.teach(&rec.Learnt, b.now())
-	var batch store.Batch
-	if rec.DiscoveryPartial {
-		rec.DiscoveryPartial = false
-		batch.Delete(progressKey(dev.key))
-	}
-	now := dev.apply(change{rec: rec, tree: t, numbers: next, program: program}, &batch)
-	durable := b.keep(dev, &batch)
-	dev.mu.Unlock()
-
-	if err := durable(ctx); err != nil {
-		return err
-	}
-	if old.tree == nil {
-		return nil
-	}
-	events := append(rowEvents(created, deleted), b.changeEvents(now, differences(old.tree, t))...)
-	return b.deliver(ctx, dev, events)
+	return b.establish(ctx, dev, func(old *snapshot) (change, func(old, now *snapshot) []agent.Event) {
+		numbers := old.numbers
+		if numbers == nil {
+			numbers = mapping.NewNumbers()
+		}
+		next, created, deleted, _ := program.Reconcile(t, numbers)
+		rec := old.rec.clone()
+		rec.Unannounced = rec.Unannounced || rec.Template == ""
+		rec.Root, rec.Template, rec.DiscoveredSW = d.root, tpl.ID(), rec.Software
+		rec.Discovered, rec.Rediscover = d.started, false
+		rec.DiscoveryFailures, rec.DiscoveryError, rec.DiscoveryNext = 0, "", time.Time{}
+		rec.Suspects = nil // all have been read
+		d.teach(&rec.Learnt, b.now())
+		c := change{rec: rec, tree: t, numbers: next, program: program}
+		if rec.DiscoveryPartial {
+			rec.DiscoveryPartial = false
+			c.batch.Delete(progressKey(dev.key))
+		}
+		return c, func(old, now *snapshot) []agent.Event {
+			if old.tree == nil {
+				return nil
+			}
+			return append(b.rowEvents(old, now, created, deleted), b.changeEvents(old, now, differences(old.tree, t))...)
+		}
+	})
 }
 
 // template returns the template of the tree as it was found.
@@ -237,7 +232,7 @@ func differences(old, new *tree.Tree) (changed []source) {
 		if !ok || v.State != tree.Known {
 			return true
 		}
-		if was, had := old.Value(q, inst); had && was.State == tree.Known && was.Text != v.Text {
+		if was, had := old.Value(q, inst); had && (was.State == tree.Known || was.State == tree.Unsure) && was.Text != v.Text {
 			changed = append(changed, source{p, inst})
 		}
 		return true

@@ -112,6 +112,10 @@ func (z *sleeper) Deliver(_ context.Context, _ usp.EndpointID, events []agent.Ev
 	z.events = append(z.events, events...)
 	return nil
 }
+func (z *sleeper) DeliverWith(ctx context.Context, id usp.EndpointID, events []agent.Event, b *store.Batch, keep func(*store.Batch) func(context.Context) error) error {
+	keep(b)
+	return z.Deliver(ctx, id, events)
+}
 func (z *sleeper) Hosted(context.Context, usp.EndpointID) error { return nil }
 func (z *sleeper) Forget(context.Context, usp.EndpointID) error { return nil }
 

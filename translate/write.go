@@ -244,25 +244,20 @@ func (b *Bridge) unsure(dev *device, values []cwmp.ParameterValue) {
 	b.keep(dev, &batch)
 }
 
-// written keeps what the CPE has taken. With status 1 it is committed but not
+// written keeps what the CPE has taken, and tells controllers of it: a change is
+// told whoever made it (TR-369 "ReferenceList Parameter"). With status 1 it is committed but not
 // in force yet (TR-069 A.3.2.1): the cache is unsure and the next Get asks.
 func (b *Bridge) written(ctx context.Context, dev *device, values []cwmp.ParameterValue, status int) error {
-	dev.mu.Lock()
-	old := dev.state.Load()
-	c := change{}
-	c.update(old, values, b.now())
-	events := c.reconcile(old.program, old.numbers)
-	if status != 0 {
-		c.markUnsure(values)
-	}
-	var batch store.Batch
-	dev.apply(c, &batch)
-	durable := b.keep(dev, &batch)
-	dev.mu.Unlock()
-	if err := durable(ctx); err != nil {
-		return err
-	}
-	return b.deliver(ctx, dev, events)
+	return b.establish(ctx, dev, func(old *snapshot) (c change, events func(old, now *snapshot) []agent.Event) {
+		changed := c.update(old, values, b.now())
+		created, deleted := c.reconcile(old.program, old.numbers)
+		if status != 0 {
+			c.markUnsure(values)
+		}
+		return c, func(old, now *snapshot) []agent.Event {
+			return append(b.rowEvents(old, now, created, deleted), b.changeEvents(old, now, changed)...)
+		}
+	})
 }
 
 // fillResults completes the results with the values as the CPE has them.

@@ -23,6 +23,9 @@ func (s *session) commit(ctx context.Context, tx *txn, events []Event, log *audi
 	if err := s.host.store(ctx, d, tx, notes, log); err != nil {
 		return usp.Errorf(usp.ErrInternal, "", "the change could not be stored: %w", err)
 	}
+	if moved(events) {
+		s.host.watch(d, tx.a)
+	}
 	s.after = append(s.after, func() { s.host.transmit(tx.a, notes) })
 	if !s.triggered {
 		s.host.configure(ctx, tx.a, notes, true)

@@ -10,6 +10,7 @@ import (
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
+	"github.com/uspbridge/uspbridge/usp/path"
 )
 
 // Deliver tells an agent what happened on its device. Subscriptions are matched
@@ -26,6 +27,15 @@ func (h *Host) Deliver(ctx context.Context, id usp.EndpointID, events []Event) e
 	if len(events) == 0 {
 		return nil
 	}
+	return h.DeliverWith(ctx, id, events, &store.Batch{}, h.enqueue)
+}
+
+// DeliverWith is Deliver for a Model that stores what it tells in the same batch:
+// the notifications are added to batch, which is then handed to keep. Keep adds
+// what it has to and enqueues the batch; what it returns waits until that is
+// durable. It is called once unless DeliverWith fails before, and waited for if
+// any notification is stored.
+func (h *Host) DeliverWith(ctx context.Context, id usp.EndpointID, events []Event, batch *store.Batch, keep func(*store.Batch) (durable func(context.Context) error)) error {
 	a, err := h.agents.acquire(ctx, id)
 	if err != nil {
 		return err
@@ -44,6 +54,7 @@ func (h *Host) Deliver(ctx context.Context, id usp.EndpointID, events []Event) e
 	}
 	subs := st.index(h.spec).subscribers
 	if len(subs) == 0 || len(events) == 0 {
+		keep(batch)
 		return nil
 	}
 	d, err := h.open(ctx, a)
@@ -54,13 +65,18 @@ func (h *Host) Deliver(ctx context.Context, id usp.EndpointID, events []Event) e
 		subs = h.endSession(a, st, subs)
 	}
 	notes := h.notifications(d, a, subs, events)
-	if err := h.keepAndSend(ctx, a, notes); err != nil {
+	if err := h.keepAndSend(ctx, a, notes, batch, keep); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(events, func(ev Event) bool { return ev.Kind == ObjectCreated || ev.Kind == ObjectDeleted }) {
+	if moved(events) {
 		h.watch(d, a)
 	}
 	return nil
+}
+
+// moved reports whether rows came or went: other parameters are watched then.
+func moved(events []Event) bool {
+	return slices.ContainsFunc(events, func(ev Event) bool { return ev.Kind == ObjectCreated || ev.Kind == ObjectDeleted })
 }
 
 func booted(events []Event) bool {
@@ -98,30 +114,41 @@ func (h *Host) endSession(a *agent, st *state, subs []*subscription) []*subscrip
 }
 
 // keepAndSend stores notifications and sends them meanwhile.
-func (h *Host) keepAndSend(ctx context.Context, a *agent, notes []*notification) error {
-	var b store.Batch
+func (h *Host) keepAndSend(ctx context.Context, a *agent, notes []*notification, b *store.Batch, keep func(*store.Batch) func(context.Context) error) error {
+	before := b.Len()
 	for _, n := range notes {
-		n.put(h, &b)
+		n.put(h, b)
 	}
+	stored := b.Len() > before
 	defer h.configure(ctx, a, notes, false)
-	if b.Len() == 0 {
-		h.sendAll(notes)
+	durable := keep(b)
+	h.sendAll(notes)
+	if !stored {
 		return nil
 	}
-	done := make(chan error, 1)
-	h.cfg.Store.Enqueue(&b, func(err error) { done <- err })
-	h.sendAll(notes)
-	select {
-	case err := <-done:
-		if err != nil {
-			a.unput(notes)
-			return err
-		}
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := durable(ctx); err != nil {
+		a.unput(notes)
+		return err
 	}
 	h.stored(a, notes)
 	return nil
+}
+
+// enqueue is what keeps a batch that has notifications only.
+func (h *Host) enqueue(b *store.Batch) (durable func(context.Context) error) {
+	if b.Len() == 0 {
+		return func(context.Context) error { return nil }
+	}
+	done := make(chan error, 1)
+	h.cfg.Store.Enqueue(b, func(err error) { done <- err })
+	return func(ctx context.Context) error {
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // watch tells the Model which parameters anybody wants to hear of: those of
@@ -139,13 +166,13 @@ func (h *Host) watch(d *device, a *agent) {
 		for _, p := range sub.references {
 			switch sub.kind {
 			case valueChange:
-				if res, err := r.resolvePath(p, ""); err == nil {
+				if res, err := r.resolvePath(allRows(p), ""); err == nil {
 					for _, ref := range res.refs {
 						view.parametersBelow(ref, set, h.cfg.Limits.Matches)
 					}
 				}
 			case objectCreation, objectDeletion:
-				if res, err := r.resolvePath(p, ""); err == nil {
+				if res, err := r.resolvePath(allRows(p), ""); err == nil {
 					for _, ref := range res.refs {
 						view.countsBelow(ref, set)
 					}
@@ -174,6 +201,18 @@ func (h *Host) watch(d *device, a *agent) {
 	if err := d.model.Watch(params); err != nil && !errors.Is(err, context.Canceled) {
 		h.log.Warn("the device was not told which parameters are watched", "agent", a.id, "parameters", len(params), "error", err)
 	}
+}
+
+// allRows returns a path with a wildcard for each search expression: which rows
+// it holds for is decided when something happens, and may be others by then.
+func allRows(p path.Path) path.Path {
+	p.Steps = slices.Clone(p.Steps)
+	for i := range p.Steps {
+		if p.Steps[i].Kind == path.Search {
+			p.Steps[i] = path.Step{Kind: path.Wildcard}
+		}
+	}
+	return p
 }
 
 func fingerprint(params []dm.Ref) string {
@@ -210,12 +249,8 @@ func (d *device) countsBelow(ref dm.Ref, set map[dm.Ref]bool) {
 		return
 	}
 	if n.Kind == dm.Table {
-		parent := d.schema.Lookup(n.Path[:len(n.Path)-len(n.Name)-len(".{i}.")])
-		if parent == nil {
-			return
-		}
-		if c := parent.Child(n.Name + "NumberOfEntries"); c != nil && c.Kind == dm.Param {
-			set[dm.Ref{Node: c, Inst: ref.Inst.Prefix(n.Depth - 1)}] = true
+		if count, ok := d.schema.CountOf(ref); ok {
+			set[count] = true
 		}
 		return
 	}

@@ -237,6 +237,33 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// What a subscription covers is decided when something happens: its parameters in
+// rows that a search expression may come to hold for, and in rows added later, are
+// watched as well.
+func TestWatchCoversWhatMayCome(t *testing.T) {
+	b := newBench(t)
+	b.subscribe(primary, "s", "ValueChange", "Device.WiFi.SSID.[Enable==true].SSID", kv{"NotifRetry", "true", true})
+	want := []string{"Device.WiFi.SSID.1.SSID", "Device.WiFi.SSID.2.SSID"}
+	if w := b.model.watching(); !slices.Equal(w, want) {
+		t.Errorf("watched %v, want %v", w, want)
+	}
+	row := b.added(primary, create("Device.WiFi.SSID.", kv{"SSID", "new", true}, kv{"Enable", "true", true}))
+	if w := b.model.watching(); !slices.Equal(w, append(slices.Clone(want), row+"SSID")) {
+		t.Errorf("watched %v after a row was added", w)
+	}
+	b.change("Device.WiFi.SSID.{i}.SSID", "a", 2)
+	b.silence()
+	b.ask(primary, setReq(false, update("Device.WiFi.SSID.2.", kv{"Enable", "true", true})))
+	b.change("Device.WiFi.SSID.{i}.SSID", "b", 2)
+	if n, _ := b.notify(primary); n.GetValueChange().GetParamValue() != "b" {
+		t.Errorf("a row that the expression came to hold for: %v", n)
+	}
+	b.ask(primary, deleteReq(false, row))
+	if w := b.model.watching(); !slices.Equal(w, want) {
+		t.Errorf("watched %v after the row was deleted", w)
+	}
+}
+
 // TP-469 1.59.
 func TestPeriodic(t *testing.T) {
 	b := newBench(t)

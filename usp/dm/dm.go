@@ -295,6 +295,29 @@ type Ref struct {
 // IsTable reports whether r is a table rather than one of its rows.
 func (r Ref) IsTable() bool { return r.Node.Kind == Table && r.Inst.Len() < r.Node.Depth }
 
+// Same reports whether r and o are one element, though of different Schemas.
+func (r Ref) Same(o Ref) bool {
+	return r.Inst == o.Inst && (r.Node == o.Node || r.Node.Path == o.Node.Path)
+}
+
+// CountOf returns the NumberOfEntries parameter that counts the rows of a table,
+// given the table or a row of it.
+func (s *Schema) CountOf(r Ref) (Ref, bool) {
+	n := r.Node
+	if n.Kind != Table {
+		return Ref{}, false
+	}
+	parent := s.Lookup(n.Path[:len(n.Path)-len(n.Name)-len(".{i}.")])
+	if parent == nil {
+		return Ref{}, false
+	}
+	c := parent.Child(n.Name + "NumberOfEntries")
+	if c == nil || c.Kind != Param {
+		return Ref{}, false
+	}
+	return Ref{Node: c, Inst: r.Inst.Prefix(n.Depth - 1)}, true
+}
+
 // Path returns the path with instance numbers; objects, rows and tables end in
 // '.'.
 func (r Ref) Path() string { return string(r.AppendPath(nil)) }
