@@ -26,6 +26,7 @@ type creation struct {
 	lost   bool            // AddObject was sent, and its answer has not come
 	number uint32          // the CPE's instance number; 0 until known
 	alone  bool            // the Add has no other row
+	alias  string          // that the controller has given, where the CPE keeps none
 	done   bool
 	result agent.AddResult
 }
@@ -224,6 +225,9 @@ func (b *Bridge) fillRow(ctx context.Context, cpe acs.Caller, w *creation, next 
 			break
 		}
 		values := joinValues(live)
+		if len(values) == 0 {
+			break
+		}
 		_, err := setValues(ctx, cpe, values)
 		var fault *cwmp.Fault
 		if err == nil {
@@ -247,7 +251,13 @@ func planRow(view *mapping.View, w *creation, ref dm.Ref) []pendingWrite {
 	for j, a := range w.row.Params {
 		p := pendingWrite{param: j, ref: dm.Ref{Node: a.Param, Inst: ref.Inst},
 			name: strings.TrimPrefix(a.Param.Path, w.row.Table.Node.Path), required: a.Required}
-		if !w.plan.Chosen(a.Param.Name) {
+		switch {
+		case w.plan.Chosen(a.Param.Name):
+		case view.GivesAlias(p.ref):
+			if p.err = view.CheckAlias(ref, a.Value); p.err == nil {
+				w.alias = a.Value
+			}
+		default:
 			p.values, p.err = view.Write(p.ref, a.Value, nil)
 		}
 		writes = append(writes, p)
@@ -269,6 +279,9 @@ func (b *Bridge) addedRow(ctx context.Context, cpe acs.Caller, dev *device, w *c
 		c.tree = c.writable()
 		var created []dm.Ref
 		c.numbers, created, _, _ = next.program.Reconcile(c.tree, old.numbers)
+		if w.alias != "" {
+			c.numbers = c.numbers.WithAlias(ref, w.alias)
+		}
 		return c, func(old, now *snapshot) []agent.Event {
 			return slices.DeleteFunc(b.rowEvents(old, now, created, nil), func(ev agent.Event) bool {
 				return ev.Kind == agent.ObjectCreated && ev.Ref.Same(ref)

@@ -44,8 +44,11 @@ func (c *compiler) standardExtras() {
 		}
 		if c.std.elements[path+"Alias"] != nil {
 			n := c.node(path + "Alias")
-			if len(c.binds[n].by) == 0 {
+			if !c.binds[n].sourced() {
 				n.Access = dm.ReadOnly
+				if t.node.Access == dm.AddDelete {
+					n.Access = dm.WriteOnce
+				}
 			}
 			c.binds[n].alias = true
 		}

@@ -27,6 +27,8 @@ type numbered struct {
 	gone map[rowKey]uint32      // numbers of rows that can come back
 	last map[dm.Instance]uint32 // by the row around it: the highest number ever given
 	own  []dm.Instance          // rows with the CPE's own numbers, ascending
+
+	aliases map[dm.Instance]string // that controllers have given, of rows whose CPE has none
 }
 
 // rowKey names a row for good, in the row around it.
@@ -50,7 +52,7 @@ func newNumbered() *numbered {
 
 // clone copies what Reconcile changes in place.
 func (t *numbered) clone() *numbered {
-	return &numbered{rows: map[rowKey]uint32{}, gone: maps.Clone(t.gone), last: maps.Clone(t.last)}
+	return &numbered{rows: map[rowKey]uint32{}, gone: maps.Clone(t.gone), last: maps.Clone(t.last), aliases: maps.Clone(t.aliases)}
 }
 
 // give returns the number of a row that has come: the one it had, else prefer if
@@ -81,7 +83,11 @@ func (t *numbered) retire(key rowKey, number uint32) {
 	t.gone[key] = number
 }
 
-const formatNumbers = 1
+// The formats of the encoding. The first has no aliases.
+const (
+	formatNumbers = 2
+	formatPlain   = 1
+)
 
 // Encode returns what DecodeNumbers reads.
 func (n *Numbers) Encode() []byte {
@@ -98,6 +104,10 @@ func (n *Numbers) Encode() []byte {
 		b = binary.AppendUvarint(b, uint64(len(t.own)))
 		for _, inst := range t.own {
 			b = appendInstance(b, inst)
+		}
+		b = binary.AppendUvarint(b, uint64(len(t.aliases)))
+		for _, inst := range slices.SortedFunc(maps.Keys(t.aliases), dm.Instance.Compare) {
+			b = appendText(appendInstance(b, inst), t.aliases[inst])
 		}
 	}
 	return append([]byte{formatNumbers}, s2.Encode(nil, b)...)
@@ -151,7 +161,7 @@ var errNumbers = errors.New("instance numbers are damaged")
 
 // DecodeNumbers reads what Encode has written.
 func DecodeNumbers(b []byte) (*Numbers, error) {
-	if len(b) < 2 || b[0] != formatNumbers {
+	if len(b) < 2 || b[0] != formatNumbers && b[0] != formatPlain {
 		return nil, fmt.Errorf("%w or of an unknown format", errNumbers)
 	}
 	if n, err := s2.DecodedLen(b[1:]); err != nil || n > maxNumbers {
@@ -173,6 +183,9 @@ func DecodeNumbers(b []byte) (*Numbers, error) {
 		}
 		for range d.count() {
 			t.own = append(t.own, d.instance())
+		}
+		if b[0] != formatPlain {
+			t.aliases = d.aliases()
 		}
 		n.tables[path] = t
 	}
@@ -235,6 +248,17 @@ func (d *numbersReader) instance() (in dm.Instance) {
 		in = in.Append(d.number())
 	}
 	return in
+}
+
+func (d *numbersReader) aliases() (list map[dm.Instance]string) {
+	for range d.count() {
+		if list == nil {
+			list = map[dm.Instance]string{}
+		}
+		inst := d.instance()
+		list[inst] = d.text()
+	}
+	return list
 }
 
 func (d *numbersReader) keys(into map[rowKey]uint32) {

@@ -83,7 +83,7 @@ func (v *View) Read(ref dm.Ref) (text string, at uint32, state State) {
 	}
 	if state == Absent && bind.alias {
 		if _, ok := v.find(bind.table, ref.Inst); ok {
-			return "cpe-" + strconv.FormatUint(uint64(ref.Inst.Last()), 10), 0, Computed
+			return v.alias(bind.table, ref.Inst), 0, Computed
 		}
 	}
 	return text, at, state

@@ -61,7 +61,8 @@ func (r *reconciling) table(v *View, t *table) {
 			next.retire(key, number)
 		}
 	}
-	if len(next.rows)+len(next.own)+len(next.gone)+len(next.last) == 0 {
+	next.dropAliases(out.rows)
+	if len(next.rows)+len(next.own)+len(next.gone)+len(next.last)+len(next.aliases) == 0 {
 		delete(r.numbers.tables, path)
 	}
 }
