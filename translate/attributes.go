@@ -12,7 +12,7 @@ import (
 // setAttributes brings the CPE's notification attributes to what subscriptions
 // need: active notification for a watched parameter, passive where the CPE
 // refuses active, none for one no longer watched. What it refuses is kept in
-// Denied and seen when the parameter is read.
+// Denied, and looked at in each session.
 func (b *Bridge) setAttributes(ctx context.Context, cpe acs.Caller, dev *device) error {
 	rec := dev.state.Load().rec
 	add, remove := without(without(rec.Watched, rec.Attributes), rec.Denied), without(rec.Attributes, rec.Watched)
@@ -30,13 +30,14 @@ func (b *Bridge) setAttributes(ctx context.Context, cpe acs.Caller, dev *device)
 	b.amend(dev, func(r *Record) {
 		r.Attributes = append(without(r.Attributes, n.cleared), n.done...)
 		r.Denied = append(without(r.Denied, n.denied), n.denied...)
+		r.Passive = without(append(without(r.Passive, n.passive), n.passive...), append(n.cleared, n.denied...))
 		r.AttributesProved = r.AttributesProved || n.proved
 	})
 	if n.learnt != "" {
 		b.note(dev, func(l *Learnt) { l.Reports = n.learnt })
 	}
 	if len(n.denied) > 0 {
-		b.log.Warn("the CPE notifies no changes of some parameters; they are seen when these are read",
+		b.log.Warn("the CPE notifies no changes of some parameters; they are looked for in each of its sessions",
 			"device", dev.key, "parameters", len(n.denied), "first", n.denied[0], "error", n.refusal)
 	}
 	return err
@@ -63,6 +64,7 @@ type notifier struct {
 	level cwmp.Notification // asked for; off: the CPE honours none
 
 	done, denied, cleared []cwmp.Path
+	passive               []cwmp.Path     // of done
 	refusal               error           // the last
 	taken                 bool            // an active notification was taken
 	weak                  int             // parameters whose active notification was refused and passive taken
@@ -88,6 +90,9 @@ func (n *notifier) watch(ctx context.Context, names []cwmp.Path) error {
 	switch {
 	case err == nil:
 		n.done = append(n.done, names...)
+		if n.level == cwmp.NotificationPassive {
+			n.passive = append(n.passive, names...)
+		}
 		n.taken = n.taken || n.level == cwmp.NotificationActive
 		return nil
 	case !isFault(err):
@@ -113,7 +118,7 @@ func (n *notifier) weaken(ctx context.Context, name []cwmp.Path, refusal error) 
 			return err
 		}
 		if err == nil {
-			n.done = append(n.done, name...)
+			n.done, n.passive = append(n.done, name...), append(n.passive, name...)
 			if n.weak++; n.weak >= weakEnough && !n.taken {
 				n.level, n.learnt = cwmp.NotificationPassive, mapping.ReportsPassive
 			}

@@ -44,6 +44,8 @@ func (b *Bridge) own(s *snapshot, name string) string {
 		return strings.Join(rec.Learnt.Refusals(), ",")
 	case "X_USPBRIDGE_CWMP.RefusedSettings":
 		return strings.Join(rec.Refusals(), "; ")
+	case "X_USPBRIDGE_CWMP.Notifications":
+		return strings.Join(rec.Notifications(), ", ")
 	case "X_USPBRIDGE_CWMP.Discovery":
 		return rec.Discovery()
 	}

@@ -68,11 +68,12 @@ type Record struct {
 	DiscoveryNext     time.Time `json:"discovery_next,omitzero"`      // when the next may be made
 
 	// Watched are the CPE parameters whose notification attribute somebody
-	// needs; Attributes those on which it is set now; Denied those whose
-	// active notification the CPE refused.
+	// needs; Attributes those on which it is set now; Denied those of which the
+	// CPE notifies no changes: the bridge looks for them, see look.
 	Watched    []cwmp.Path `json:"watched,omitempty"`
 	Attributes []cwmp.Path `json:"attributes,omitempty"`
 	Denied     []cwmp.Path `json:"denied,omitempty"`
+	Passive    []cwmp.Path `json:"passive,omitempty"` // of Attributes, those that are notified with the next Inform only
 
 	// Miscounts are tables whose count the CPE has wrong, with that count.
 	Miscounts map[cwmp.Path]string `json:"miscounts,omitempty"`

@@ -40,6 +40,7 @@ func (b *Bridge) Serve(ctx context.Context, s *acs.Session) error {
 		{"listing of tables", b.relist},
 		{"provisioning", b.provision},
 		{"notification attributes", b.setAttributes},
+		{"reading of what it does not notify", b.look},
 		{"operations", func(ctx context.Context, cpe acs.Caller, dev *device) error {
 			return b.carryOn(ctx, cpe, s.BaseURL(), dev)
 		}},

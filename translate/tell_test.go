@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/cpesim"
@@ -172,4 +173,42 @@ func TestCountsOfRowsAreTold(t *testing.T) {
 		t.Fatal(errs[0])
 	}
 	l.expect(t, "a Delete", fmt.Sprintf("Device.NAT.PortMappingNumberOfEntries=%d", before))
+}
+
+// Deviation: some CPE – notify no changes; what is watched is read in each session,
+// and controllers are told of what is another value by then.
+func TestWhatIsNotNotifiedIsLookedFor(t *testing.T) {
+	r := newRig(t, nil)
+	l := &listener{}
+	r.Attach(r.acs, l)
+	u := r.add(cpesim.Config{Model: cpesim.TR181(), Profile: &cpesim.Profile{NoAttributes: true}})
+	u.watch(one+"Description", two+"Description")
+	want := []string{one + "Description: read in each session", two + "Description: read in each session"}
+	if got := u.record().Notifications(); !slices.Equal(got, want) {
+		t.Errorf("notifications %q, want %q", got, want)
+	}
+	l.told()
+	come := func(after time.Duration) {
+		t.Helper()
+		r.skew.Add(int64(after))
+		if err := u.session(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := u.Set(one+"Description", "by itself"); err != nil {
+		t.Fatal(err)
+	}
+	come(2 * lookedLasts)
+	l.expect(t, "in the next session", one+"Description=by itself")
+	reads := u.Called("GetParameterValues")
+	come(lookedLasts / 2)
+	if n := u.Called("GetParameterValues") - reads; n != 0 {
+		t.Errorf("%d reads of what was read just now", n)
+	}
+	u.watch()
+	reads = u.Called("GetParameterValues")
+	come(2 * lookedLasts)
+	if n := u.Called("GetParameterValues") - reads; n != 0 {
+		t.Errorf("%d reads of what nobody watches", n)
+	}
 }

@@ -183,7 +183,7 @@ func printDevice(w io.Writer, d console.DeviceDetail) {
 		{"Last session", utc(d.LastSession)},
 		{"Reachability", d.Reachability}, {"Discovered", discovered},
 		{"Watched", strconv.Itoa(d.Watched)},
-		{"Denied", strings.Join(d.NotificationsDenied, ", ")},
+		{"Notifications", strings.Join(d.Notifications, ", ")},
 		{"Mappings", d.Mappings}, {"Profiles", strings.Join(d.Profiles, ", ")},
 		{"Learnt", strings.Join(d.Learnt, "; ")},
 		{"RPCs", strings.Join(d.SupportedRPCs, ", ")}, {"Unsupported RPCs", strings.Join(d.UnsupportedRPCs, ", ")},

@@ -87,6 +87,7 @@ func (f fleet) Show(ctx context.Context, endpoint string) (console.DeviceDetail,
 	for _, e := range r.LastEvents {
 		out.LastEvents = append(out.LastEvents, string(e))
 	}
+	out.Notifications = r.Notifications()
 	for _, p := range r.Denied {
 		out.NotificationsDenied = append(out.NotificationsDenied, string(p))
 	}

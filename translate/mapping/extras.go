@@ -87,13 +87,14 @@ func (c *compiler) ownNodes() {
 	}
 	own := c.node(ownPath)
 	for _, name := range []string{"Stage", "CWMPVersion", "RootDataModel", "LastInform", "LastSession", "Reachable", "ReachableBy", "NextInform",
-		"CacheAge", "Mapping", "Profiles", "Learnt", "SupportedRPCs", "UnsupportedRPCs", "RefusedSettings", "Discovery"} {
-		n := &dm.Node{Name: name, Kind: dm.Param, Type: dm.TypeString, Change: dm.ValueChangeAllowed}
+		"CacheAge", "Mapping", "Profiles", "Learnt", "SupportedRPCs", "UnsupportedRPCs", "RefusedSettings", "Notifications", "Discovery"} {
+		// They are made when they are asked for: nothing tells when they change.
+		n := &dm.Node{Name: name, Kind: dm.Param, Type: dm.TypeString, Change: dm.ValueChangeWillIgnore}
 		switch name {
 		case "LastInform", "LastSession", "NextInform":
 			n.Type = dm.TypeDateTime
 		case "CacheAge":
-			n.Type, n.Change = dm.TypeUnsignedInt, dm.ValueChangeWillIgnore
+			n.Type = dm.TypeUnsignedInt
 		}
 		c.ownNode(own, n, "X_USPBRIDGE_CWMP.")
 	}

@@ -229,7 +229,9 @@ func (d *device) parametersBelow(ref dm.Ref, set map[dm.Ref]bool, most int) {
 	switch {
 	case ref.Node.Local && ref.Node.Name != "" || len(set) >= most:
 	case ref.Node.Kind == dm.Param:
-		set[ref] = true
+		if ref.Node.Change != dm.ValueChangeWillIgnore {
+			set[ref] = true
+		}
 	case ref.IsTable():
 		for _, n := range d.instances(ref) {
 			d.parametersBelow(dm.Ref{Node: ref.Node, Inst: ref.Inst.Append(n)}, set, most)

@@ -51,6 +51,9 @@ func (h *Host) occurrences(d *device, a *agent, s *state, o occurrence) []*notif
 
 func (h *Host) matchAll(d *device, a *agent, subs []*subscription, o occurrence) []*notification {
 	var notes []*notification
+	if o.kind == valueChange && o.ref.Node.Change == dm.ValueChangeWillIgnore {
+		return nil // as GetSupportedDM says
+	}
 	for _, sub := range subs {
 		if sub.kind != o.kind {
 			continue

@@ -74,6 +74,7 @@ type DeviceDetail struct {
 	Mappings             string    `json:"mappings,omitempty"`
 	Watched              int       `json:"watched"` // CPE parameters whose changes are reported to controllers
 	NotificationsDenied  []string  `json:"notifications_denied,omitempty"`
+	Notifications        []string  `json:"notifications,omitempty"`    // how changes of watched parameters come to be known
 	Profiles             []string  `json:"profiles,omitempty"`         // device profiles that are for it
 	Learnt               []string  `json:"learnt,omitempty"`           // what it cannot do, in words
 	SupportedRPCs        []string  `json:"supported_rpcs,omitempty"`   // its answer to GetRPCMethods
