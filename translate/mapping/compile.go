@@ -280,7 +280,12 @@ func (c *compiler) number(n *dm.Node) {
 	if had := c.binds[n]; had != nil {
 		b = *had
 	}
-	b.age = c.ages[c.class(n)]
+	class := c.class(n)
+	b.age = c.ages[class]
+	if n.Kind == dm.Param && class == "counter" {
+		// A counter always changes: a CPE that notified it would never rest.
+		n.Change = dm.ValueChangeWillIgnore
+	}
 	c.bindings = append(c.bindings, b)
 	for _, child := range n.Children {
 		c.number(child)

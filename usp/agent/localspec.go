@@ -185,6 +185,9 @@ func (s *localSpec) declareParam(d *paramDecl, object string, parent *dm.Node, c
 		Name: d.name, Kind: dm.Param, Access: d.access, Type: d.typ, Local: true, Secured: d.secured,
 		Change: dm.ValueChangeAllowed, ID: len(s.params),
 	}
+	if d.get != nil && !strings.HasSuffix(d.name, "NumberOfEntries") {
+		n.Change = dm.ValueChangeWillIgnore // it is made when it is asked for
+	}
 	if !d.hidden {
 		parent.Children = append(parent.Children, n)
 	}
