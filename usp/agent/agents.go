@@ -21,7 +21,7 @@ type agent struct {
 	cancels map[uint32]context.CancelFunc // running operations, by Request instance
 	handled map[string]struct{}           // requests in work, by sender and msg_id
 	sending map[string]bool               // notifications on their way into the store: already acknowledged?
-	waiting map[string]waiting            // notifications that wait for their response, by name
+	waiting waitings                      // notifications that wait for their response, in order
 	last    map[lastKey]string            // value last notified, by subscription and parameter
 
 	watching sync.Mutex

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"math"
 	"strings"
 	"testing"
 
@@ -46,12 +48,19 @@ func (d fixedDevices) Model(context.Context, usp.EndpointID) (Model, Identity, e
 // benchmarkMessage measures a request from its record to the record of the
 // answer, without a transport.
 func benchmarkMessage(b *testing.B, req *usppb.Request) {
+	b.Helper()
+	benchmarkMessageOn(b, req, testSchema(b))
+}
+
+func benchmarkMessageOn(b *testing.B, req *usppb.Request, schema *dm.Schema) {
 	rows := make([]uint32, 25)
 	for i := range rows {
 		rows[i] = uint32(i + 1)
 	}
+	model := newMapModel(b)
+	model.schema = schema
 	h, err := New(Config{
-		Store: newMemStore(), Devices: fixedDevices{fixedModel{newMapModel(b), rows}},
+		Store: newMemStore(), Devices: fixedDevices{fixedModel{model, rows}},
 		Transports:  []mtp.Transport{devNull{newFakeTransport(mtp.MQTT)}},
 		Controllers: []ControllerConfig{{EndpointID: primary}},
 	})
@@ -148,4 +157,59 @@ func BenchmarkRoleCheck(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkNotifications tells one change to 10,000 subscriptions, without and with
+// a response that is waited for.
+func BenchmarkNotifications(b *testing.B) {
+	const subscribers, perMessage, table = 10_000, 500, "Device.LocalAgent.Subscription."
+	for _, retry := range []string{"false", "true"} {
+		b.Run("retry="+retry, func(b *testing.B) {
+			t := newBench(b, func(c *Config) {
+				c.Limits.Rows, c.Limits.Notifications, c.Limits.AgentQueue = subscribers+1, math.MaxInt32, 1000
+				c.Log = slog.New(slog.DiscardHandler)
+			})
+			for i := range subscribers / perMessage {
+				req := addReq(false)
+				for j := range perMessage {
+					req.GetAdd().CreateObjs = append(req.GetAdd().CreateObjs, create(table,
+						kv{"Enable", "true", true}, kv{"ID", fmt.Sprint(i, "-", j), true}, kv{"NotifType", "ValueChange", true},
+						kv{"ReferenceList", "Device.DeviceInfo.FriendlyName", true}, kv{"NotifRetry", retry, true}))
+				}
+				if t.ask(primary, req).GetError() != nil {
+					b.Fatal("a subscription was refused")
+				}
+			}
+			t.host.cfg.Transports = []mtp.Transport{devNull{t.net}}
+			ev := []Event{{Kind: ValueChanged, Ref: t.ref("Device.DeviceInfo.FriendlyName")}}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				i++
+				ev[0].Value = fmt.Sprint(i)
+				if err := t.host.Deliver(context.Background(), testAgent, ev); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(i*subscribers)/b.Elapsed().Seconds(), "notifications/s")
+		})
+	}
+}
+
+// BenchmarkGetSupportedDMWhole describes a data model of 6,000 parameters in 300
+// tables, which is more than CPE have.
+func BenchmarkGetSupportedDMWhole(b *testing.B) {
+	device := &dm.Node{Name: "Device", Kind: dm.Object}
+	for i := range 300 {
+		table := &dm.Node{Name: fmt.Sprint("T", i), Kind: dm.Table, Unique: [][]string{{"P0"}}}
+		for j := range 20 {
+			table.Children = append(table.Children, &dm.Node{Name: fmt.Sprint("P", j), Kind: dm.Param, Type: dm.TypeString})
+		}
+		device.Children = append(device.Children, table)
+	}
+	schema, err := dm.Build(&dm.Node{Kind: dm.Object, Children: []*dm.Node{device}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	benchmarkMessageOn(b, supportedReq(false, true, true, true, true, "Device."), schema)
 }

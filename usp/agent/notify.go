@@ -264,7 +264,7 @@ func (h *Host) removeNotification(ctx context.Context, a *agent, name string, p 
 		return
 	}
 	h.metrics.notifications.WithLabelValues(p.Type, "acknowledged").Inc()
-	if err := h.unhold(ctx, a, a.unawait(name)); err != nil {
+	if err := h.unhold(ctx, a, a.unawait(n)); err != nil {
 		h.log.Error("notifications behind a delivered one could not be released; they are sent when they are due", "agent", a.id, "error", err)
 	}
 	h.due.poke()
@@ -310,7 +310,7 @@ func (h *Host) retry(ctx context.Context, e dueEntry) error {
 		return err
 	}
 	if outcome != "" {
-		a.unawait(n.name) // those behind it are due as well
+		a.unawait(n) // those behind it are due as well
 		h.metrics.notifications.WithLabelValues(n.Type, outcome).Inc()
 		return nil
 	}

@@ -27,7 +27,6 @@ import (
 // waiting is what an agent keeps in memory of a notification that is in the
 // store.
 type waiting struct {
-	train
 	due      int64 // Unix milliseconds
 	attempts int
 	held     bool
@@ -41,21 +40,52 @@ type train struct {
 
 func (n *notification) train() train { return train{n.Controller, n.Subscription} }
 
-func (n *notification) waiting() waiting { return waiting{n.train(), n.Due, n.Attempts, n.Held} }
+func (n *notification) waiting() waiting { return waiting{n.Due, n.Attempts, n.Held} }
+
+// waitings are the notifications of an agent that wait for their response, by
+// name.
+type waitings struct {
+	trains map[train]map[string]waiting
+	count  int
+}
+
+func (w *waitings) put(n *notification) {
+	t := w.trains[n.train()]
+	if t == nil {
+		if w.trains == nil {
+			w.trains = map[train]map[string]waiting{}
+		}
+		t = map[string]waiting{}
+		w.trains[n.train()] = t
+	}
+	if _, had := t[n.name]; !had {
+		w.count++
+	}
+	t[n.name] = n.waiting()
+}
+
+func (w *waitings) remove(n *notification) (was waiting, ok bool) {
+	t := w.trains[n.train()]
+	if was, ok = t[n.name]; !ok {
+		return was, false
+	}
+	w.count--
+	if delete(t, n.name); len(t) == 0 {
+		delete(w.trains, n.train())
+	}
+	return was, true
+}
 
 // await takes a new notification among those that wait, behind the older ones of
 // its subscription. It returns false if the agent has as many as it may.
 func (a *agent) await(n *notification, most int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.waiting) >= most {
+	if a.waiting.count >= most {
 		return false
 	}
 	n.Held = a.queue(n)
-	if a.waiting == nil {
-		a.waiting = map[string]waiting{}
-	}
-	a.waiting[n.name] = n.waiting()
+	a.waiting.put(n)
 	if a.sending == nil {
 		a.sending = map[string]bool{}
 	}
@@ -69,8 +99,8 @@ func (a *agent) queue(n *notification) (behindRetry bool) {
 	if n.Subscription == 0 {
 		return false
 	}
-	for name, w := range a.waiting {
-		if w.train == n.train() && name < n.name {
+	for name, w := range a.waiting.trains[n.train()] {
+		if name < n.name {
 			n.Due = max(n.Due, w.due)
 			behindRetry = behindRetry || w.attempts > 0 || w.held
 		}
@@ -88,22 +118,19 @@ func (a *agent) again(n *notification, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.queue(n)
-	a.waiting[n.name] = n.waiting()
+	a.waiting.put(n)
 }
 
 // unawait forgets a notification that waits no more, and returns the names of
 // those that it held up, the oldest first.
-func (a *agent) unawait(name string) (held []string) {
+func (a *agent) unawait(n *notification) (held []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	w, ok := a.waiting[name]
-	delete(a.waiting, name)
-	if !ok || w.attempts == 0 {
+	if was, ok := a.waiting.remove(n); !ok || was.attempts == 0 {
 		return nil
 	}
-	for other, o := range a.waiting {
+	for other, o := range a.waiting.trains[n.train()] {
 		switch {
-		case o.train != w.train:
 		case o.held:
 			held = append(held, other)
 		case o.attempts > 0:
@@ -122,7 +149,7 @@ func (a *agent) unput(notes []*notification) {
 	clear(a.last)
 	for _, n := range notes {
 		if n.kept && !n.dropped {
-			delete(a.waiting, n.name)
+			a.waiting.remove(n)
 			delete(a.sending, n.name)
 		}
 	}
@@ -150,18 +177,17 @@ func (h *Host) unhold(ctx context.Context, a *agent, names []string) error {
 }
 
 // loadWaiting reads what waits for an agent.
-func (h *Host) loadWaiting(ctx context.Context, id usp.EndpointID) (map[string]waiting, error) {
-	list := map[string]waiting{}
+func (h *Host) loadWaiting(ctx context.Context, id usp.EndpointID) (list waitings, err error) {
 	var failed error
-	err := h.cfg.Store.Scan(ctx, store.Query{Kind: store.Notification, Owner: string(id), WholeOwner: true}, func(k store.Key, v []byte) bool {
-		n := notification{}
+	err = h.cfg.Store.Scan(ctx, store.Query{Kind: store.Notification, Owner: string(id), WholeOwner: true}, func(k store.Key, v []byte) bool {
+		n := notification{name: k.Name}
 		if failed = json.Unmarshal(v, &n.pending); failed == nil {
-			list[k.Name] = n.waiting()
+			list.put(&n)
 		}
 		return failed == nil
 	})
 	if err = cmp.Or(err, failed); err != nil {
-		return nil, fmt.Errorf("notifications of agent %s cannot be read: %w", id, err)
+		return waitings{}, fmt.Errorf("notifications of agent %s cannot be read: %w", id, err)
 	}
 	return list, nil
 }

@@ -108,13 +108,13 @@ func TestOrderKeepsToTheRanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.host.agents.release(a)
-	for name, w := range a.waiting {
+	for name, w := range a.waiting.trains[train{primary, 101}] {
 		if wait := time.UnixMilli(w.due).Sub(start); wait < 5*time.Second || wait > 10*time.Second {
 			t.Errorf("%s is due after %v", name, wait)
 		}
 	}
-	if len(a.waiting) != 8 {
-		t.Errorf("%d wait", len(a.waiting))
+	if a.waiting.count != 8 {
+		t.Errorf("%d wait", a.waiting.count)
 	}
 }
 

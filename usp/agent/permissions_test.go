@@ -284,8 +284,8 @@ func TestNotificationsFollowTheRole(t *testing.T) {
 	b.due()
 	b.silence()
 	left, err := b.host.loadWaiting(context.Background(), testAgent)
-	if err != nil || len(left) != 0 {
-		t.Errorf("%d notifications wait, %v", len(left), err)
+	if err != nil || left.count != 0 {
+		t.Errorf("%d notifications wait, %v", left.count, err)
 	}
 }
 
