@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
 	"github.com/uspbridge/uspbridge/usp/mtp"
@@ -162,24 +163,16 @@ func BenchmarkRoleCheck(b *testing.B) {
 // BenchmarkNotifications tells one change to 10,000 subscriptions, without and with
 // a response that is waited for.
 func BenchmarkNotifications(b *testing.B) {
-	const subscribers, perMessage, table = 10_000, 500, "Device.LocalAgent.Subscription."
+	const subscribers = 10_000
 	for _, retry := range []string{"false", "true"} {
 		b.Run("retry="+retry, func(b *testing.B) {
 			t := newBench(b, func(c *Config) {
 				c.Limits.Rows, c.Limits.Notifications, c.Limits.AgentQueue = subscribers+1, math.MaxInt32, 1000
 				c.Log = slog.New(slog.DiscardHandler)
 			})
-			for i := range subscribers / perMessage {
-				req := addReq(false)
-				for j := range perMessage {
-					req.GetAdd().CreateObjs = append(req.GetAdd().CreateObjs, create(table,
-						kv{"Enable", "true", true}, kv{"ID", fmt.Sprint(i, "-", j), true}, kv{"NotifType", "ValueChange", true},
-						kv{"ReferenceList", "Device.DeviceInfo.FriendlyName", true}, kv{"NotifRetry", retry, true}))
-				}
-				if t.ask(primary, req).GetError() != nil {
-					b.Fatal("a subscription was refused")
-				}
-			}
+			t.subscribe(primary, "first", "ValueChange", "Device.DeviceInfo.FriendlyName", kv{"NotifRetry", retry, true})
+			t.multiply(store.Subscription, subscribers)
+			t.restart()
 			t.host.cfg.Transports = []mtp.Transport{devNull{t.net}}
 			ev := []Event{{Kind: ValueChanged, Ref: t.ref("Device.DeviceInfo.FriendlyName")}}
 			b.ReportAllocs()
@@ -193,6 +186,24 @@ func BenchmarkNotifications(b *testing.B) {
 			}
 			b.ReportMetric(float64(i*subscribers)/b.Elapsed().Seconds(), "notifications/s")
 		})
+	}
+}
+
+// multiply makes so many copies of the only record of a kind.
+func (b *bench) multiply(kind store.Kind, copies int) {
+	b.t.Helper()
+	var batch store.Batch
+	err := b.store.Scan(b.t.Context(), store.Query{Kind: kind}, func(k store.Key, v []byte) bool {
+		for i := range copies - 1 {
+			batch.Put(store.Key{Kind: kind, Owner: k.Owner, Name: fmt.Sprint(1000 + i)}, v)
+		}
+		return true
+	})
+	if err == nil {
+		err = b.store.Commit(b.t.Context(), &batch)
+	}
+	if err != nil {
+		b.t.Fatal(err)
 	}
 }
 
