@@ -130,3 +130,55 @@ func TestKilledInDiscovery(t *testing.T) {
 		t.Errorf("Get Device. returned %d parameters", len(all))
 	}
 }
+
+// TestKilledAroundNotifications: changes made by the CPE and by controllers while
+// nobody listens, each with a kill behind it, are told in their order when the
+// controller is back; only what they have not answered is sent again.
+func TestKilledAroundNotifications(t *testing.T) {
+	eachGateway(t, func(t *testing.T, g gateway) {
+		env := testenv.Start(t, program, testenv.Config{})
+		cpe := env.CPE(g.model())
+		controller := env.Controller()
+		const ssid = "Device.WiFi.SSID.1.SSID"
+		changes := controller.SubscribeSurely(cpe.Agent, "ValueChange", ssid)
+		awaitWatched(t, cpe, g.ssid)
+		other := env.ControllerAs("self::uspbridge-cli")
+
+		// killed loses all connections: from then on the controller is not there.
+		killed := func() {
+			env.Kill()
+			env.Restart()
+			other = env.ControllerAs("self::uspbridge-cli")
+		}
+		killed()
+		cpe.Set(g.ssid, "by the CPE")
+		cpe.Inform() // what it has to tell is told
+		cpe.AwaitIdle()
+		killed()
+		other.Set(cpe.Agent, ssid, "by another")
+		killed()
+		cpe.Inform()
+		cpe.AwaitIdle()
+
+		controller = env.Controller()
+		for _, want := range []string{"by the CPE", "by another"} {
+			if got := controller.Next(changes); got.Value != want {
+				t.Fatalf("told %q, want %q", got.Value, want)
+			}
+		}
+		killed()
+		controller = env.Controller()
+		cpe.Inform()
+		cpe.AwaitIdle()
+		cpe.Set(g.ssid, "last")
+		// What was on its way when the bridge was killed, without an answer that
+		// had come, is sent again: each of them once.
+		got := controller.Next(changes).Value
+		for again := 0; got != "last"; again++ {
+			if again == 2 || got != "by the CPE" && got != "by another" {
+				t.Fatalf("told %q", got)
+			}
+			got = controller.Next(changes).Value
+		}
+	})
+}

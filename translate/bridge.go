@@ -197,7 +197,7 @@ func (b *Bridge) Close() {
 // keep writes a batch of a device's changes. It is called with dev.mu held, so
 // that the store gets changes in the order they were made; the device stays in
 // memory until they are durable, so that what is loaded later is never older
-// than what was seen. The returned function waits for that.
+// than what was seen. The returned function waits for that, as often as it is called.
 func (b *Bridge) keep(dev *device, batch *store.Batch) (durable func(ctx context.Context) error) {
 	if dev.gone {
 		return func(context.Context) error { return errUnknownDevice }
@@ -206,20 +206,22 @@ func (b *Bridge) keep(dev *device, batch *store.Batch) (durable func(ctx context
 		return func(context.Context) error { return nil }
 	}
 	dev.pins.Add(1)
-	done := make(chan error, 1)
+	done := make(chan struct{})
+	var failed error
 	b.store.Enqueue(batch, func(err error) {
 		if err != nil {
 			dev.unsaved.Store(true)
 			b.metrics.storeFailures.Inc()
 			b.log.Error("a device's state could not be stored; it is kept in memory and stored with its next change", "device", dev.key, "error", err)
 		}
-		done <- err
+		failed = err
+		close(done)
 		b.devices.release(dev)
 	})
 	return func(ctx context.Context) error {
 		select {
-		case err := <-done:
-			return err
+		case <-done:
+			return failed
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -25,7 +25,7 @@ type listener struct {
 	kept   []store.Op
 }
 
-func (l *listener) DeliverWith(_ context.Context, _ usp.EndpointID, events []agent.Event, b *store.Batch, keep func(*store.Batch) func(context.Context) error) error {
+func (l *listener) DeliverWith(ctx context.Context, _ usp.EndpointID, events []agent.Event, b *store.Batch, keep func(*store.Batch) func(context.Context) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail != nil {
@@ -41,9 +41,9 @@ func (l *listener) DeliverWith(_ context.Context, _ usp.EndpointID, events []age
 			l.events = append(l.events, "-"+ev.Ref.Path())
 		}
 	}
-	keep(b)
+	durable := keep(b)
 	l.kept = append(l.kept, b.Ops...)
-	return nil
+	return durable(ctx)
 }
 
 // told returns what was told since it was last asked.
@@ -175,7 +175,7 @@ func TestCountsOfRowsAreTold(t *testing.T) {
 	l.expect(t, "a Delete", fmt.Sprintf("Device.NAT.PortMappingNumberOfEntries=%d", before))
 }
 
-// Deviation: some CPE – notify no changes; what is watched is read in each session,
+// What a CPE does not notify is read in each of its sessions while it is watched,
 // and controllers are told of what is another value by then.
 func TestWhatIsNotNotifiedIsLookedFor(t *testing.T) {
 	r := newRig(t, nil)

@@ -90,7 +90,7 @@ func (r *reporting) push(ctx context.Context) error {
 		Kind: Occurred, Ref: dm.Ref{Node: r.spec.schema.Lookup(pushEvent), Inst: dm.Inst(r.p.instance)},
 		Args: map[string]string{"Data": string(data)},
 	}
-	return r.keepAndSend(ctx, r.a, r.notifications(r.d, r.a, subs, []Event{ev}), &store.Batch{}, r.enqueue)
+	return r.keepAndSend(ctx, r.a, r.notifications(r.d, r.a, subs, []Event{ev}))
 }
 
 // upload sends the report with those before it that have failed and are

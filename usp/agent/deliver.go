@@ -65,7 +65,7 @@ func (h *Host) DeliverWith(ctx context.Context, id usp.EndpointID, events []Even
 		subs = h.endSession(a, st, subs)
 	}
 	notes := h.notifications(d, a, subs, events)
-	if err := h.keepAndSend(ctx, a, notes, batch, keep); err != nil {
+	if err := h.keepWith(ctx, a, notes, batch, keep); err != nil {
 		return err
 	}
 	if moved(events) {
@@ -114,7 +114,12 @@ func (h *Host) endSession(a *agent, st *state, subs []*subscription) []*subscrip
 }
 
 // keepAndSend stores notifications and sends them meanwhile.
-func (h *Host) keepAndSend(ctx context.Context, a *agent, notes []*notification, b *store.Batch, keep func(*store.Batch) func(context.Context) error) error {
+func (h *Host) keepAndSend(ctx context.Context, a *agent, notes []*notification) error {
+	return h.keepWith(ctx, a, notes, &store.Batch{}, h.enqueue)
+}
+
+// keepWith is keepAndSend in a batch with what keep adds, see DeliverWith.
+func (h *Host) keepWith(ctx context.Context, a *agent, notes []*notification, b *store.Batch, keep func(*store.Batch) func(context.Context) error) error {
 	before := b.Len()
 	for _, n := range notes {
 		n.put(h, b)

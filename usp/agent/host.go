@@ -228,7 +228,7 @@ func (h *Host) Hosted(ctx context.Context, id usp.EndpointID) error {
 				notes = append(notes, n)
 			}
 		}
-		return h.keepAndSend(ctx, tx.a, notes, &store.Batch{}, h.enqueue)
+		return h.keepAndSend(ctx, tx.a, notes)
 	})
 }
 
