@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -45,6 +46,19 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("cwmp: {deadlin: 1s}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty, nameless := filepath.Join(dir, "empty"), filepath.Join(dir, "tree.csv")
+	if err := os.Mkdir(empty, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const tree = "Parameter,Object,Writable,Value,Value type\nDevice.DeviceInfo.ProductClass,false,false,X,xsd:string\n"
+	if err := os.WriteFile(nameless, []byte(tree), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
 	tests := []struct {
 		args   string
 		code   int
@@ -66,7 +80,11 @@ func TestExitCodes(t *testing.T) {
 		{"device list --limit -1", 2, "is negative"},
 		{"device list --nonsense", 2, "unknown flag: --nonsense"},
 		{"device list --console http://" + nobody, 1, "start one with `uspbridge serve`"},
-		{"device list --console ::", 1, "console URL"},
+		{"device list --console ::", 2, "--console \"::\": want a URL that begins with http:// or https://"},
+		{"device list --console 127.0.0.1:7549", 2, "for example http://127.0.0.1:7549"},
+		{"device capture os::1-2 --console ws://" + nobody, 2, "--console"},
+		{"get --to os::1-2 --bridge http://" + nobody + "/usp Device.", 2, "for example ws://127.0.0.1:7548/usp"},
+		{"get --to os::1-2 --bridge " + nobody + " Device.", 2, "want a URL that begins with ws:// or wss://"},
 		{"get Device.", 2, "name the agent with --to"},
 		{"get --to nobody Device.", 2, "--to: endpoint id"},
 		{"get --to os::1-2", 2, "takes at least one path"},
@@ -81,12 +99,15 @@ func TestExitCodes(t *testing.T) {
 		{"subscribe --to os::1-2 --count -1 Device.X", 2, "cannot be negative"},
 		{"mapping check " + dir + "/missing", 1, "no such file"},
 		{"mapping check " + bad, 1, "bridge.yaml:1"},
+		{"mapping check " + empty, 1, "no mapping file or device profile to check"},
 		{"mapping coverage neither", 1, "neither a file nor an endpoint id"},
 		{"mapping explain os::1-2 Device.WiFi.SSID.*.SSID", 1, "one element"},
 		{"simulate", 2, "name the ACS with --acs"},
 		{"simulate --acs http://x/ --model tr069", 2, "use tr098, tr181 or mixed"},
 		{"simulate --acs http://x/ --count 0", 2, "want at least 1"},
 		{"simulate --acs nowhere", 1, "ACS URL"},
+		{"simulate --acs http://x/ --tree " + nameless, 1, "takes --oui"},
+		{"serve --data_dir=" + dir + "/var --cwmp.listen=" + taken.Addr().String(), 1, "end it, or give this one another"},
 		{"serve extra", 2, "takes no arguments"},
 		{"serve --config " + dir + "/missing.yaml", 1, "start without --config"},
 		{"serve --config " + bad, 1, `bridge.yaml:1: cwmp.deadlin: unknown key; did you mean "deadline"?`},

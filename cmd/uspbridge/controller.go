@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,11 +53,14 @@ func (a *app) withOpenAgent(ctx context.Context, f *agentFlags, run func(ctx con
 	if err := usp.EndpointID(f.to).Validate(); err != nil {
 		return usagef("--to: %v", err)
 	}
+	if err := checkURL("--bridge", f.url, defaultBridge, "ws", "wss"); err != nil {
+		return err
+	}
 	limited, cancel := context.WithTimeout(ctx, f.timeout)
 	c, err := client.Dial(limited, client.Config{URL: f.url, Controller: agent.BuiltinController, Token: a.tokenOr(f.token)})
 	cancel()
 	if err != nil {
-		return fmt.Errorf("no bridge answers at %s: start one with `uspbridge serve`, or name its WebSocket server with --bridge: %w", f.url, err)
+		return explainDial(err)
 	}
 	defer c.Close()
 	if err := a.checkHosted(ctx, f); err != nil {
@@ -64,12 +69,25 @@ func (a *app) withOpenAgent(ctx context.Context, f *agentFlags, run func(ctx con
 	return explainFailure(run(ctx, session{c, usp.EndpointID(f.to)}))
 }
 
+// explainDial says what to do about a bridge that could not be connected to.
+func explainDial(err error) error {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w; start one with `uspbridge serve`, or name its WebSocket server with --bridge", err)
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return fmt.Errorf("%w; the environment variable SSL_CERT_FILE can name a PEM file with its CA", err)
+	}
+	return err
+}
+
 // checkHosted fails at once for an endpoint that the bridge does not have: over
 // USP a record for it is not answered (TR-369 R-E2E.1), which looks like a slow
-// device. It asks the console beside a bridge on its default address; where that
-// says nothing, USP has to.
+// device. It asks the console where that is known to be the same bridge's: both at
+// their default addresses, or both in the environment. Where that says nothing, USP
+// has to.
 func (a *app) checkHosted(ctx context.Context, f *agentFlags) error {
-	if f.url != defaultBridge {
+	both := a.env(envConsole, "") != "" && f.url == a.env(envBridge, "")
+	if f.url != defaultBridge && !both {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -135,8 +153,13 @@ func failures(errs []pathError) error {
 		return nil
 	}
 	lines := make([]string, len(errs))
+	unknown := false
 	for i, e := range errs {
 		lines[i] = e.String()
+		unknown = unknown || e.Code == usp.ErrInvalidPath
+	}
+	if unknown {
+		lines = append(lines, "`uspbridge supported` lists what an agent's objects have, `uspbridge instances` the rows there are")
 	}
 	return errors.New(strings.Join(lines, "\nuspbridge: "))
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +45,20 @@ func (a *app) addConsoleAddress(cmd *cobra.Command, f *consoleFlags) {
 	a.addTokenFlag(cmd, &f.token)
 }
 
+// check wants a URL that a console can be at.
+func (f *consoleFlags) check() error {
+	return checkURL("--console", f.url, defaultConsole, "http", "https")
+}
+
+// checkURL wants a URL with a host and one of the schemes.
+func checkURL(flag, text, example string, schemes ...string) error {
+	u, err := url.Parse(text)
+	if err == nil && slices.Contains(schemes, u.Scheme) && u.Hostname() != "" {
+		return nil
+	}
+	return usagef("%s %q: want a URL that begins with %s://, for example %s", flag, text, strings.Join(schemes, ":// or "), example)
+}
+
 // addTokenFlag adds --token. Its value is not a flag's default, which the help
 // would show.
 func (a *app) addTokenFlag(cmd *cobra.Command, to *string) {
@@ -58,6 +74,9 @@ func (a *app) tokenOr(flag string) string {
 
 // ask calls the console within the command's time.
 func (a *app) ask(ctx context.Context, f *consoleFlags, call func(ctx context.Context, c *console.Client) error) error {
+	if err := f.check(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	client, done := a.consoleClient(f)

@@ -55,6 +55,9 @@ func (a *app) deviceCaptureCommand() *cobra.Command {
 // capture writes a capture. Being interrupted is its ordinary end; that nothing
 // came is a failure.
 func (a *app) capture(ctx context.Context, f *consoleFlags, q console.CaptureQuery, output string) (err error) {
+	if err := f.check(); err != nil {
+		return err
+	}
 	var sessions, messages atomic.Int64
 	p := a.progress(func() string {
 		return fmt.Sprintf("capturing %s: %d sessions, %d messages", printable(q.Endpoint), sessions.Load(), messages.Load())

@@ -41,6 +41,9 @@ func (a *app) mappingCheckCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := anyYAML(files, args[0]); err != nil {
+				return err
+			}
 			set, err := mapping.Load(files)
 			if err != nil {
 				r := checked{Problems: strings.Split(err.Error(), "\n")}
@@ -68,10 +71,32 @@ func mappingFiles(name string) (fs.FS, error) {
 	if info.IsDir() {
 		return os.DirFS(name), nil
 	}
-	if ext := filepath.Ext(name); ext != ".yaml" && ext != ".yml" {
+	if !isYAML(name) {
 		return nil, usagef("%s is not a mapping file: its name must end in .yaml or .yml", name)
 	}
 	return oneFile{os.DirFS(filepath.Dir(name)), filepath.Base(name)}, nil
+}
+
+func isYAML(name string) bool {
+	ext := filepath.Ext(name)
+	return ext == ".yaml" || ext == ".yml"
+}
+
+// anyYAML wants at least one file to check: that an empty directory has no
+// problems would hide that another was meant.
+func anyYAML(files fs.FS, name string) error {
+	found := false
+	err := fs.WalkDir(files, ".", func(file string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && isYAML(file) {
+			found = true
+			return fs.SkipAll
+		}
+		return err
+	})
+	if err == nil && !found {
+		return fmt.Errorf("%s: there is no mapping file or device profile to check; their names end in .yaml or .yml", name)
+	}
+	return err
 }
 
 // oneFile is a directory in which only one file can be seen.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,7 +84,7 @@ func (a *app) serve(ctx context.Context, cfg *Config, log *slog.Logger, o serveO
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.files.Close(), b.store.Close()) }()
+	defer func() { err = errors.Join(explainListen(err), b.files.Close(), b.store.Close()) }()
 	if err := b.listen(); err != nil {
 		return err
 	}
@@ -94,6 +95,16 @@ func (a *app) serve(ctx context.Context, cfg *Config, log *slog.Logger, o serveO
 			front.start("demo", func(ctx context.Context) error { return a.demo(ctx, b) })
 		}
 	})
+}
+
+// explainListen says what to do about an address that is taken. The error begins
+// with the key that names it.
+func explainListen(err error) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	return fmt.Errorf("%w; another program has that address, perhaps another bridge (`ss -lntup` shows which): end it, or give this one "+
+		"another, in the file or for example with --cwmp.listen=:8547", err)
 }
 
 // listen opens the listeners that are opened here, so that an address in use

@@ -267,3 +267,22 @@ func TestServeRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestUnknownPlaces: an endpoint that the bridge does not have is told at once,
+// a path that an agent does not have with where to look.
+func TestUnknownPlaces(t *testing.T) {
+	r := startDemo(t, t.TempDir())
+	environ := []string{envConsole + "=" + r.flag("--console"), envBridge + "=" + r.flag("--bridge")}
+	for _, tt := range []struct{ to, path, want string }{
+		{"os::none-1", "Device.WiFi.", "the bridge has no device os::none-1"},
+		{r.flag("--to"), "Device.WiFii.", "`uspbridge supported` lists"},
+	} {
+		got := runApp(t.Context(), environ, "get", "--to", tt.to, tt.path)
+		if got.code != exitFailed || !strings.Contains(got.stderr, tt.want) {
+			t.Errorf("get --to %s %s: exit %d, want %d with %q in %s", tt.to, tt.path, got.code, exitFailed, tt.want, got.stderr)
+		}
+	}
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -139,7 +139,8 @@ func (f *Fleet) Add(config Config) (*CPE, error) {
 	}
 	c := newCPE(f, config)
 	if c.replay == nil && (c.identity.OUI == "" || c.identity.SerialNumber == "") {
-		return nil, fmt.Errorf("simulated CPE: identity %+v: OUI and SerialNumber are needed", c.identity)
+		return nil, fmt.Errorf("simulated CPE: its OUI is %q, its serial number %q: both are needed. The parameter tree that it is made of has no "+
+			"DeviceInfo.ManufacturerOUI or SerialNumber; `uspbridge simulate` takes --oui and --serial-prefix", c.identity.OUI, c.identity.SerialNumber)
 	}
 	if c.stateFile == "" && f.config.StateDir != "" {
 		c.stateFile = filepath.Join(f.config.StateDir, string(c.identity.Key())+".json")

@@ -53,7 +53,7 @@ func DialLink(ctx context.Context, cfg Config) (Link, error) {
 		if resp != nil {
 			return nil, fmt.Errorf("%s answered %s: %w", cfg.URL, resp.Status, err)
 		}
-		return nil, fmt.Errorf("no bridge answers at %s; is `uspbridge serve` running? %w", cfg.URL, err)
+		return nil, fmt.Errorf("no bridge answers at %s: %w", cfg.URL, err)
 	}
 	if conn.Subprotocol() != "v1.usp" { // R-WS.12
 		conn.Close()

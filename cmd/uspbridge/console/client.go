@@ -108,6 +108,9 @@ func (c *Client) do(ctx context.Context, method, path string, content io.Reader)
 func failureOf(resp *http.Response, body []byte) error {
 	var e apiError
 	if json.Unmarshal(body, &e) == nil && e.Error != "" {
+		if resp.StatusCode == http.StatusNotFound && strings.HasPrefix(resp.Request.URL.Path, devicePath("", "")) {
+			return unknownDevice(e.Error)
+		}
 		return errors.New(e.Error)
 	}
 	text := strings.TrimSpace(string(body))
@@ -116,3 +119,9 @@ func failureOf(resp *http.Response, body []byte) error {
 	}
 	return fmt.Errorf("console: %s", text)
 }
+
+// unknownDevice is ErrUnknownDevice in the words of the console.
+type unknownDevice string
+
+func (e unknownDevice) Error() string { return string(e) }
+func (unknownDevice) Unwrap() error   { return ErrUnknownDevice }

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -359,7 +360,7 @@ func TestClient(t *testing.T) {
 	if r, err := c.Coverage(ctx, odd); err != nil || r.Share(r.Standard) != 75 {
 		t.Errorf("Coverage = %+v, %v", r, err)
 	}
-	if _, err := c.Show(ctx, "os::none-1"); err == nil || !strings.Contains(err.Error(), "device list") {
+	if _, err := c.Show(ctx, "os::none-1"); !errors.Is(err, ErrUnknownDevice) || !strings.Contains(err.Error(), "device list") {
 		t.Errorf("Show of an unknown device: %v, want the way to the known ones", err)
 	}
 	wrong := &Client{URL: c.URL, HTTP: c.HTTP}
