@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/cpesim"
+	"github.com/uspbridge/uspbridge/cwmp/credential"
 	"github.com/uspbridge/uspbridge/translate"
 	"github.com/uspbridge/uspbridge/usp"
 )
@@ -23,11 +26,15 @@ var demoSerials = [...]string{"DEMO098", "DEMO181"}
 // demo runs two simulated CPE against this bridge until ctx ends, and tells what
 // to try once both are discovered.
 func (a *app) demo(ctx context.Context, b *bridge) error {
-	sim, err := cpesim.NewFleet(cpesim.FleetConfig{StateDir: filepath.Join(b.cfg.DataDir, "demo"), Log: b.log, Transfer: cpesim.HTTPTransfer(nil)})
+	// The bridge is this process, reached over loopback: its certificate, which is
+	// for the name that real CPE use, has nothing to prove here.
+	secure := &tls.Config{InsecureSkipVerify: true}
+	sim, err := cpesim.NewFleet(cpesim.FleetConfig{StateDir: filepath.Join(b.cfg.DataDir, "demo"), Log: b.log,
+		TLS: secure, Transfer: cpesim.HTTPTransfer(secure)})
 	if err != nil {
 		return err
 	}
-	ids, err := addDemo(sim, b)
+	ids, err := addDemo(ctx, sim, b)
 	if err == nil {
 		err = sim.Start(context.WithoutCancel(ctx))
 	}
@@ -48,24 +55,63 @@ func (a *app) demo(ctx context.Context, b *bridge) error {
 	return err
 }
 
-// addDemo makes the CPE and returns the endpoint ids that they will have.
-func addDemo(sim *cpesim.Fleet, b *bridge) ([]usp.EndpointID, error) {
+// checkDemo refuses a configuration that keeps the simulated CPE out: they can be
+// given passwords, but no certificates of the operator's CA.
+func checkDemo(c CWMPConfig) error {
+	key := ""
+	switch {
+	case c.Auth.Mode == "certificate":
+		key = "cwmp.auth.mode certificate"
+	case c.Auth.Certificate.Policy == "required":
+		key = "cwmp.auth.certificate.policy required"
+	case c.TLS.ClientCA != "" && c.TLS.ClientAuth == "require":
+		key = "cwmp.tls.client_auth require"
+	default:
+		return nil
+	}
+	return fmt.Errorf("--demo: its simulated CPE have no certificates, which %s asks for: leave --demo out and run "+
+		"`uspbridge simulate` with --tls-cert and --tls-key", key)
+}
+
+// demoUser is the user name of the simulated CPE where CPE authenticate. Their
+// password is another at each start.
+const demoUser = "demo"
+
+// addDemo makes the CPE, with credentials of their own, and returns the endpoint
+// ids that they will have.
+func addDemo(ctx context.Context, sim *cpesim.Fleet, b *bridge) ([]usp.EndpointID, error) {
 	template, err := translate.ParseEndpointTemplate(b.cfg.USP.EndpointID)
 	if err != nil {
 		return nil, err
 	}
 	var ids []usp.EndpointID
 	for i, model := range []*cpesim.Model{cpesim.TR098(), cpesim.TR181()} {
-		c, err := sim.Add(cpesim.Config{
-			ACSURL: b.demoURL(), Model: model, Version: cwmp.Version1_2,
-			Identity: cwmp.DeviceID{SerialNumber: demoSerials[i]},
-		})
+		id := model.Identity()
+		id.SerialNumber = demoSerials[i]
+		config := cpesim.Config{ACSURL: b.demoURL(), Model: model, Version: cwmp.Version1_2, Identity: id}
+		if b.cfg.CWMP.Auth.Mode != "none" {
+			config.Username, config.Password = demoUser, rand.Text()
+			if err := b.admitDemo(ctx, id, config.Password); err != nil {
+				return nil, err
+			}
+		}
+		c, err := sim.Add(config)
 		if err != nil {
 			return nil, err
 		}
 		ids = append(ids, template.EndpointID(c.Identity()))
 	}
 	return ids, nil
+}
+
+// admitDemo gives a simulated CPE a credential of its own.
+func (b *bridge) admitDemo(ctx context.Context, id cwmp.DeviceID, password string) error {
+	scope, err := credential.NewScope(id.OUI, id.ProductClass, id.SerialNumber)
+	if err != nil {
+		return err
+	}
+	_, err = b.keyring.Apply(ctx, []credential.Entry{{Scope: scope, Username: demoUser, Password: password}})
+	return err
 }
 
 // demoURL is where the bridge's own CPE inform to.
@@ -119,7 +165,10 @@ func (b *bridge) demoWaits(ctx context.Context, ids []usp.EndpointID) (string, e
 
 // printDemo prints commands that work as they stand.
 func (a *app) printDemo(b *bridge, ids []usp.EndpointID) error {
-	ask, talk := "", ""
+	ask, talk, token := "", "", ""
+	if b.cfg.Console.Token != "" {
+		token = "\n  export " + envToken + "=…   # console.token of the configuration"
+	}
 	if url := b.consoleURL(); url != defaultConsole {
 		ask = " --console " + url
 	}
@@ -128,13 +177,13 @@ func (a *app) printDemo(b *bridge, ids []usp.EndpointID) error {
 	}
 	_, err := fmt.Fprintf(a.stdout, `
 Two simulated CPE have informed and are discovered. In another terminal, try:
-
+%[7]s
   %[1]s device list%[2]s
   %[1]s get%[3]s --to %[4]s Device.DeviceInfo.SoftwareVersion 'Device.WiFi.SSID.*.SSID'
   %[1]s set%[3]s --to %[5]s Device.WiFi.SSID.1.SSID=home
 
 The console is at %[6]s/. Ctrl-C ends.
 
-`, a.program, ask, talk, ids[0], ids[1], b.consoleURL())
+`, a.program, ask, talk, ids[0], ids[1], b.consoleURL(), token)
 	return err
 }

@@ -73,6 +73,11 @@ type serveOptions struct{ demo, renewKey bool }
 
 // serve runs a bridge until ctx ends or a part of it fails.
 func (a *app) serve(ctx context.Context, cfg *Config, log *slog.Logger, o serveOptions) (err error) {
+	if o.demo {
+		if err := checkDemo(cfg.CWMP); err != nil {
+			return err
+		}
+	}
 	dir, err := filepath.Abs(cfg.DataDir)
 	if err != nil {
 		return fmt.Errorf("data_dir: %w", err)

@@ -268,6 +268,33 @@ func TestServeRefused(t *testing.T) {
 	}
 }
 
+// TestDemoAuthenticates: where CPE have to authenticate and the listener speaks
+// TLS, the demo's CPE do; where they cannot, the start says so.
+func TestDemoAuthenticates(t *testing.T) {
+	dir := t.TempDir()
+	tlsFiles(t, dir)
+	secure := []string{"--cwmp.tls.cert=" + filepath.Join(dir, "acs.pem"), "--cwmp.tls.key=" + filepath.Join(dir, "acs.key")}
+	for _, mode := range []string{"digest", "basic"} {
+		t.Run(mode, func(t *testing.T) {
+			r := startDemo(t, t.TempDir(), append(secure, "--cwmp.auth.mode="+mode)...)
+			if got := r.run(t, "get", "Device.DeviceInfo.SoftwareVersion"); got.stdout != "Device.DeviceInfo.SoftwareVersion=2.4.7\n" {
+				t.Errorf("get: %q", got.stdout)
+			}
+			if err := r.stop(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	asks := append(secure, "--cwmp.tls.client_ca="+filepath.Join(dir, "cpe-ca.pem"))
+	for _, key := range []string{"--cwmp.auth.mode=certificate", "--cwmp.auth.certificate.policy=required", "--cwmp.tls.client_auth=require"} {
+		args := append([]string{"serve", "--demo", "--cwmp.auth.mode=digest", "--data_dir=" + t.TempDir(), key}, asks...)
+		got := runApp(t.Context(), nil, args...)
+		if want := strings.Replace(strings.TrimPrefix(key, "--"), "=", " ", 1) + " asks for"; got.code != exitFailed || !strings.Contains(got.stderr, want) {
+			t.Errorf("%s: exit %d, want %d with %q in %s", key, got.code, exitFailed, want, got.stderr)
+		}
+	}
+}
+
 // TestUnknownPlaces: an endpoint that the bridge does not have is told at once,
 // a path that an agent does not have with where to look.
 func TestUnknownPlaces(t *testing.T) {
