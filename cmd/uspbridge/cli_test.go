@@ -260,8 +260,8 @@ func TestReadResponses(t *testing.T) {
 			{ExecutedCommand: "Device.X()", OperationResp: &usppb.OperateResp_OperationResult_ReqObjPath{ReqObjPath: "Device.LocalAgent.Request.1"}},
 			{ExecutedCommand: "Device.Y()", OperationResp: &usppb.OperateResp_OperationResult_CmdFailure{
 				CmdFailure: &usppb.OperateResp_OperationResult_CommandFailure{ErrCode: 7022, ErrMsg: "no"}}},
-		}}), operateResult{[]operation{{"Device.Reboot()", "", map[string]string{"A": "b"}, true},
-			{"Device.X()", "Device.LocalAgent.Request.1", nil, false}}, []pathError{failed(7022, "Device.Y()")}}},
+		}}), operateResult{[]operation{{"Device.Reboot()", "", map[string]string{"A": "b"}, true, false},
+			{"Device.X()", "Device.LocalAgent.Request.1", nil, false, false}}, []pathError{failed(7022, "Device.Y()")}}},
 	}
 	for _, tt := range tests {
 		if diff := cmp.Diff(tt.want, tt.got); diff != "" {
@@ -281,6 +281,10 @@ func TestOperationEnds(t *testing.T) {
 		OperationResp: &usppb.Notify_OperationComplete_CmdFailure{CmdFailure: &usppb.Notify_OperationComplete_CommandFailure{ErrCode: 7022, ErrMsg: "no"}}})
 	if r.open() != 0 || len(r.Errors) != 1 {
 		t.Errorf("%+v: want ended with one error", r)
+	}
+	var printed bytes.Buffer
+	if printOperations(&printed, r); printed.Len() != 0 {
+		t.Errorf("what failed is printed as %q", printed.String())
 	}
 }
 

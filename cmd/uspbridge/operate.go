@@ -28,6 +28,7 @@ type operation struct {
 	Request string            `json:"request,omitempty"`
 	Output  map[string]string `json:"output,omitempty"`
 	Done    bool              `json:"done"`
+	Failed  bool              `json:"failed,omitempty"` // its error is in operateResult.Errors
 }
 
 func (a *app) operateCommand() *cobra.Command {
@@ -57,7 +58,7 @@ func (a *app) operateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.result(r, r.Errors, func(w io.Writer) { printOperations(w, r.Operations) })
+			return a.result(r, r.Errors, func(w io.Writer) { printOperations(w, r) })
 		})
 	}
 	return cmd
@@ -130,6 +131,7 @@ func (r *operateResult) ended(end *usppb.Notify_OperationComplete) {
 		}
 		op.Done = true
 		if fail := end.GetCmdFailure(); fail != nil {
+			op.Failed = true
 			r.Errors = append(r.Errors, pathError{command, usp.ErrorCode(fail.GetErrCode()), fail.GetErrMsg()})
 		}
 		op.Output = end.GetReqOutputArgs().GetOutputArgs()
@@ -137,8 +139,13 @@ func (r *operateResult) ended(end *usppb.Notify_OperationComplete) {
 	}
 }
 
-func printOperations(w io.Writer, ops []operation) {
-	for _, op := range ops {
+// printOperations prints what has ended well or goes on; what failed is in the
+// command's error.
+func printOperations(w io.Writer, r operateResult) {
+	for _, op := range r.Operations {
+		if op.Failed {
+			continue
+		}
 		state := "done"
 		if !op.Done {
 			state = "started, see " + op.Request
