@@ -185,9 +185,10 @@ func (l *configLoader) checkServerTLS(key string, t ServerTLS) {
 		l.wrong(key+".client_crl", "is set, but there is no client_ca: clients are not asked for certificates")
 		return
 	}
+	before := len(l.problems)
 	l.checkPair(key, t.Cert, t.Key)
 	l.checkCA(key+".client_ca", t.ClientCA)
-	if t.ClientCRL != "" && len(l.problems) == 0 {
+	if t.ClientCRL != "" && len(l.problems) == before {
 		if err := servertls.Check(t.config()); err != nil {
 			l.wrong(key+".client_crl", "%v", err)
 		}

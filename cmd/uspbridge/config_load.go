@@ -69,14 +69,16 @@ type configLoader struct {
 	file     string
 	origins  map[string]string // key → where it was set
 	problems []problem
-	unknown  []string // variables of our prefix that are no keys
+	lost     map[string]bool // top-level sections with a section of unknown name in them
+	unread   bool            // the file is no YAML
+	unknown  []string        // variables of our prefix that are no keys
 }
 
 // loadConfig returns the defaults, overlaid by file, environment and flags, and
 // checked. unknownEnv are environment variables of our prefix that are not keys:
 // not an error, since container platforms set such names for services of ours.
 func loadConfig(src configSource) (cfg *Config, unknownEnv []string, err error) {
-	l := &configLoader{file: src.File, origins: map[string]string{}}
+	l := &configLoader{file: src.File, origins: map[string]string{}, lost: map[string]bool{}}
 	v := viper.NewWithOptions(viper.WithLogger(discardLogger()))
 	cfg = new(Config)
 	*cfg = defaultConfig()
@@ -91,15 +93,17 @@ func loadConfig(src configSource) (cfg *Config, unknownEnv []string, err error) 
 	if err := l.readFlags(v, fields, src.Flags); err != nil {
 		return nil, nil, err
 	}
-	if len(l.problems) > 0 {
+	if l.unread {
 		return nil, l.unknown, l.failure()
 	}
+	malformed := len(l.problems)
 	if err := v.UnmarshalExact(cfg, viper.DecodeHook(mapstructure.TextUnmarshallerHookFunc())); err != nil {
 		return nil, l.unknown, fmt.Errorf("configuration: %w", err)
 	}
 	cfg.USP.MTP.MQTT.on = l.present("usp.mtp.mqtt")
 	cfg.USP.MTP.STOMP.on = l.present("usp.mtp.stomp")
 	l.check(cfg)
+	l.withoutDoubt(malformed)
 	if len(l.problems) > 0 {
 		return nil, l.unknown, l.failure()
 	}
@@ -146,26 +150,32 @@ func (l *configLoader) readFile(content []byte) map[string]any {
 	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
 		return nil
 	} else if err != nil {
-		l.problems = append(l.problems, problem{l.file, "", strings.TrimPrefix(err.Error(), "yaml: ")})
-		return nil
+		return l.noYAML(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		l.problems = append(l.problems, problem{l.file, "", "more than one YAML document"})
-		return nil
+		return l.noYAML("more than one YAML document")
 	}
 	root := doc.Content[0]
-	l.checkNode(root, reflect.TypeFor[Config](), "")
 	values := map[string]any{}
-	if len(l.problems) == 0 && root.Kind == yaml.MappingNode {
+	if l.checkNode(root, reflect.TypeFor[Config](), "") && root.Kind == yaml.MappingNode {
 		if err := root.Decode(&values); err != nil {
-			l.problems = append(l.problems, problem{l.file, "", strings.TrimPrefix(err.Error(), "yaml: ")})
+			return l.noYAML(strings.TrimPrefix(err.Error(), "yaml: "))
 		}
 	}
 	return values
 }
 
-// checkNode checks a YAML node that is to become a value of type t.
-func (l *configLoader) checkNode(n *yaml.Node, t reflect.Type, key string) {
+// noYAML notes that nothing of the file can be read.
+func (l *configLoader) noYAML(why string) map[string]any {
+	l.unread = true
+	l.problems = append(l.problems, problem{l.file, "", why})
+	return nil
+}
+
+// checkNode checks a YAML node that is to become a value of type t and reports
+// whether it can; what is malformed inside a section is taken out of it.
+func (l *configLoader) checkNode(n *yaml.Node, t reflect.Type, key string) bool {
+	before := len(l.problems)
 	if key != "" {
 		l.origins[key] = fmt.Sprintf("%s:%d", l.file, n.Line)
 	}
@@ -188,20 +198,25 @@ func (l *configLoader) checkNode(n *yaml.Node, t reflect.Type, key string) {
 	case null:
 		// An empty section: its defaults.
 	case t.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode:
+		whole := true
 		for i, item := range n.Content {
-			l.checkNode(item, t.Elem(), fmt.Sprintf("%s[%d]", key, i))
+			whole = l.checkNode(item, t.Elem(), fmt.Sprintf("%s[%d]", key, i)) && whole
 		}
+		return whole
 	case t.Kind() == reflect.Slice:
 		l.wrong(key, "want a list: each item on a line of its own that starts with a dash")
 	case n.Kind == yaml.MappingNode:
 		l.checkSection(n, t, key)
+		return true
 	default:
 		l.wrong(key, "want a section of keys, not a single value")
 	}
+	return len(l.problems) == before
 }
 
 func (l *configLoader) checkSection(n *yaml.Node, t reflect.Type, key string) {
 	seen := map[string]int{}
+	var good []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := n.Content[i].Value, n.Content[i+1]
 		full := joinKey(key, name)
@@ -210,14 +225,18 @@ func (l *configLoader) checkSection(n *yaml.Node, t reflect.Type, key string) {
 		switch {
 		case field == nil:
 			l.wrong(full, "unknown key%s", suggestion(name, names))
+			if value.Kind != yaml.ScalarNode {
+				l.lose(full)
+			}
 		case seen[name] != 0:
 			l.wrong(full, "is there twice; first in line %d", seen[name])
-		default:
-			l.checkNode(value, field, full)
+		case l.checkNode(value, field, full):
+			good = append(good, n.Content[i], value)
 		}
 		seen[name] = n.Content[i].Line
 		l.origins[full] = fmt.Sprintf("%s:%d", l.file, n.Content[i].Line)
 	}
+	n.Content = good
 }
 
 // sectionField returns the type of a section's key, nil if it has no such key,

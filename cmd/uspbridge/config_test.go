@@ -259,6 +259,20 @@ func TestConfigRefused(t *testing.T) {
 		{name: "several at once", yaml: "log:\n  level: loud\ncwmp:\n  deadline: soon\n", want: []string{
 			`bridge.yaml:2: log.level: "loud" is not known; use debug, info, warn, error`,
 			`bridge.yaml:4: cwmp.deadline: "soon" is not a duration; write for example 30s, 15m or 1h30m`}},
+		{name: "several kinds at once", yaml: "log: {level: loud}\ncwmp:\n  deadlin: 5s\n  limits: {bodies: lots}\n  tls: {cert: a.pem}\nconsole: {token: abc}\nmappings: {dir: " + missing + "}\n", want: []string{
+			`bridge.yaml:1: log.level: "loud" is not known; use debug, info, warn, error`,
+			`bridge.yaml:3: cwmp.deadlin: unknown key; did you mean "deadline"?`,
+			`bridge.yaml:4: cwmp.limits.bodies: "lots" is not a size; write for example 512KiB, 16MiB or 1GiB`,
+			`bridge.yaml:5: cwmp.tls: cert and key must both be set, or neither`,
+			`bridge.yaml:6: console.token: has 3 characters; use at least 16, for example of ` + "`openssl rand -hex 16`",
+			`bridge.yaml:7: mappings.dir: stat ` + missing + `: no such file or directory`}},
+		{name: "what a malformed key may be to blame for", yaml: "cwmp:\n  tls: {crt: a.pem, key: a.key}\n  auth: {users: u.yaml, mod: digest}\nusp:\n  roles: [{nam: Support}]\n  controllers: [{endpoint_id: a::c, role: Support}]\n", want: []string{
+			`bridge.yaml:2: cwmp.tls.crt: unknown key; did you mean "cert"?`,
+			`bridge.yaml:3: cwmp.auth.mod: unknown key; did you mean "mode"?`,
+			`bridge.yaml:5: usp.roles[0].nam: unknown key; did you mean "name"?`}},
+		{name: "a section of unknown name", yaml: "cwmp:\n  tsl: {cert: a.pem}\n  auth: {mode: certificate}\nconsole: {token: abc}\n", want: []string{
+			`bridge.yaml:2: cwmp.tsl: unknown key; did you mean "tls"?`,
+			`bridge.yaml:4: console.token: has 3 characters; use at least 16, for example of ` + "`openssl rand -hex 16`"}},
 		{name: "environment", env: []string{"USPBRIDGE_CWMP_DEADLINE=soon"}, want: []string{
 			`environment USPBRIDGE_CWMP_DEADLINE: cwmp.deadline: "soon" is not a duration; write for example 30s, 15m or 1h30m`}},
 		{name: "flag", args: []string{"--store.driver=mysql"}, want: []string{`flag --store.driver: store.driver: "mysql" is not known; use bbolt`}},
