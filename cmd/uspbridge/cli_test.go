@@ -110,6 +110,7 @@ func TestExitCodes(t *testing.T) {
 		{"serve --data_dir=" + dir + "/var --cwmp.listen=" + taken.Addr().String(), 1, "end it, or give this one another"},
 		{"serve extra", 2, "takes no arguments"},
 		{"serve --config " + dir + "/missing.yaml", 1, "start without --config"},
+		{"serve --config " + dir, 1, "is a directory; --config names one file"},
 		{"serve --config " + bad, 1, `bridge.yaml:1: cwmp.deadlin: unknown key; did you mean "deadline"?`},
 		{"serve --cwmp.deadline=soon", 1, "flag --cwmp.deadline"},
 		{"serve --cwmp.deadlin=1s", 2, "unknown flag"},

@@ -76,7 +76,7 @@ func TestAuthConfig(t *testing.T) {
 			`cwmp.auth.algorithms: "MD5, md5": use MD5, SHA-256, or both in the order in which they are to be offered`}},
 		{"a realm with a quote", "", `realm: 'a"b'`, []string{`cwmp.auth.realm: realm "a\"b": use printable ASCII without quotes and backslashes`}},
 		{"no life", "", "nonce_life: 0s", []string{"cwmp.auth.nonce_life: must be more than 0"}},
-		{"less than nothing", "", "throttle: {per_user: -1}", []string{`cwmp.auth.throttle.per_user: "-1" is not a number of things; write for example 1000`}},
+		{"less than nothing", "", "throttle: {per_user: -1}", []string{`cwmp.auth.throttle.per_user: "-1" is not a number, 0 or more; write for example 1000`}},
 		{"SSL", "min_version: 3.0", "mode: none", []string{`cwmp.tls.min_version: "3.0" is not known; use 1.0, 1.1, 1.2, 1.3`}},
 		{"CRL without CA", server + crl, "mode: none", []string{"cwmp.tls.client_crl: is set, but there is no client_ca: clients are not asked for certificates"}},
 		{"CRL that is none", server + ca + ", client_crl: " + badUsers, "mode: none", []string{

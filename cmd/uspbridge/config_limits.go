@@ -108,7 +108,7 @@ type Count int
 func (n *Count) UnmarshalText(b []byte) error {
 	v, err := strconv.ParseInt(string(b), 10, 32)
 	if err != nil || v < 0 {
-		return fmt.Errorf("%q is not a number of things; write for example 1000", b)
+		return fmt.Errorf("%q is not a number, 0 or more; write for example 1000", b)
 	}
 	*n = Count(v)
 	return nil

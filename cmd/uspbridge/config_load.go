@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"reflect"
 	"sort"
@@ -366,6 +367,9 @@ func readConfigFile(name string) ([]byte, error) {
 		return nil, nil
 	}
 	b, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("configuration: %w; --config names one file that can be read", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w; create the file or start without --config to run on the defaults", err)
 	}

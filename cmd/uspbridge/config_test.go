@@ -234,7 +234,7 @@ func TestConfigRefused(t *testing.T) {
 			want: []string{`bridge.yaml:1: cwmp.inform_interval: 1200000h0m0s cannot be set on a CPE: want whole seconds, or 0s to leave each CPE its own`}},
 		{name: "zero deadline", yaml: "cwmp: {deadline: 0s}", want: []string{`bridge.yaml:1: cwmp.deadline: must be more than 0`}},
 		{name: "no count", yaml: "cwmp: {limits: {sessions: many}}", want: []string{
-			`bridge.yaml:1: cwmp.limits.sessions: "many" is not a number of things; write for example 1000`}},
+			`bridge.yaml:1: cwmp.limits.sessions: "many" is not a number, 0 or more; write for example 1000`}},
 		{name: "no size", yaml: "cwmp: {limits: {body: 16MB}}", want: []string{
 			`bridge.yaml:1: cwmp.limits.body: "16MB" is not a size; write for example 512KiB, 16MiB or 1GiB`}},
 		{name: "no room at all", yaml: "cwmp:\n  limits:\n    discoveries: 0\n", want: []string{

@@ -34,6 +34,9 @@ func (a *app) deleteCommand() *cobra.Command {
 			}
 			r := readDeleteResp(resp)
 			return a.result(r, r.Errors, func(w io.Writer) {
+				if len(r.Deleted)+len(r.Errors) == 0 { // a success in USP
+					fmt.Fprintln(w, "there was nothing to delete")
+				}
 				for _, path := range r.Deleted {
 					fmt.Fprintln(w, printable(path))
 				}

@@ -309,6 +309,9 @@ func TestUnknownPlaces(t *testing.T) {
 			t.Errorf("get --to %s %s: exit %d, want %d with %q in %s", tt.to, tt.path, got.code, exitFailed, tt.want, got.stderr)
 		}
 	}
+	if got := r.run(t, "delete", "Device.NAT.PortMapping.77."); got.stdout != "there was nothing to delete\n" {
+		t.Errorf("delete of a row that is not there: %q", got.stdout)
+	}
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
