@@ -52,7 +52,7 @@ type Config struct {
 	MaxUpload    int64         // bytes of one file from a CPE; 64 MiB
 	MaxTransfers int           // at once, beyond it 503; 256
 	MaxEach      int           // of these, of one token; 4
-	Stall        time.Duration // a transfer in which nothing moves for so long is broken off; 2 min
+	Stall        time.Duration // a transfer in which less than 32 KiB, or the rest, moves in so long is broken off; 2 min
 
 	Log     *slog.Logger          // nothing is logged if nil
 	Metrics prometheus.Registerer // nothing is registered if nil

@@ -58,7 +58,7 @@ func (s *Server) told(r *http.Request, g Grant, size int64) error {
 	return nil
 }
 
-// chunk is how much is written under one deadline.
+// chunk is how much is written or read under one deadline.
 const chunk = 32 << 10
 
 // paced is a ResponseWriter whose peer has to take a chunk in each stall time.
@@ -118,7 +118,7 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, g Grant) (n int6
 		}
 	}()
 	control := http.NewResponseController(w)
-	n, err = io.Copy(f, &pacedReader{io.LimitReader(r.Body, s.cfg.MaxUpload+1), control, s.cfg.Stall})
+	n, err = io.Copy(f, &pacedReader{Reader: io.LimitReader(r.Body, s.cfg.MaxUpload+1), control: control, stall: s.cfg.Stall})
 	if err != nil {
 		return n, errors.Join(&refusal{http.StatusBadRequest, "broken", "the file did not come whole"}, err, f.Close())
 	}
@@ -155,16 +155,23 @@ func (s *Server) place(temporary, name string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// pacedReader is paced for what a CPE sends.
+// pacedReader is paced for what a CPE sends: a byte now and then is not enough
+// to hold a place.
 type pacedReader struct {
 	io.Reader
 	control *http.ResponseController
 	stall   time.Duration
+	left    int // bytes of the chunk that is to come before the deadline
 }
 
-func (p *pacedReader) Read(b []byte) (int, error) {
-	if err := p.control.SetReadDeadline(time.Now().Add(p.stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return 0, err
+func (p *pacedReader) Read(b []byte) (n int, err error) {
+	if p.left == 0 {
+		if err := p.control.SetReadDeadline(time.Now().Add(p.stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return 0, err
+		}
+		p.left = chunk
 	}
-	return p.Reader.Read(b)
+	n, err = p.Reader.Read(b[:min(len(b), p.left)])
+	p.left -= n
+	return n, err
 }
