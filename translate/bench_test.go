@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -104,6 +105,7 @@ type bench struct {
 
 	door   sync.RWMutex // held by what goes through to the bridge
 	store  store.Store
+	disk   *disk // the bridge's way to it
 	bridge *Bridge
 	acs    *acs.Server
 	files  *fileserver.Server
@@ -195,7 +197,8 @@ func (r *bench) start() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	b, err := New(r.t.Context(), Config{Store: st, Sealer: r.sealer, Mappings: set, Deadline: 3 * time.Second, Now: r.clock.now,
+	r.disk = &disk{Store: st}
+	b, err := New(r.t.Context(), Config{Store: r.disk, Sealer: r.sealer, Mappings: set, Deadline: 3 * time.Second, Now: r.clock.now,
 		ConnectionRequest: ConnectionRequest{Client: connreq.New(connreq.Config{}), Timeout: time.Second}})
 	if err != nil {
 		r.t.Fatal(err)
@@ -353,3 +356,19 @@ func (r *bench) file(name, content string) {
 
 // calls returns how often the CPE has carried an RPC out.
 func (r *bench) calls(rpc string) int { return r.cpe.Called(rpc) }
+
+// disk is a store that can be full.
+type disk struct {
+	store.Store
+	full atomic.Bool
+}
+
+var errFull = errors.New("no space left")
+
+func (d *disk) Enqueue(b *store.Batch, done func(error)) {
+	if d.full.Load() {
+		go done(errFull)
+		return
+	}
+	d.Store.Enqueue(b, done)
+}

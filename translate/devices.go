@@ -357,12 +357,16 @@ func (c change) onto(old *snapshot) *snapshot {
 // apply makes c the device's state and adds it to batch. dev.mu is held.
 func (dev *device) apply(c change, batch *store.Batch) *snapshot {
 	old := dev.state.Load()
-	if dev.unsaved.Swap(false) {
+	unsaved := dev.unsaved.Swap(false)
+	if unsaved {
 		c = c.whole(old)
 	}
 	s := c.onto(old)
 	if c.tree != nil {
 		dev.compared.Store(false)
+	}
+	if c.rec != nil && c.rec.Due != 0 && unsaved {
+		batch.Put(dueKey(c.rec.Due, dev.key), nil) // it was in what could not be stored
 	}
 	if c.rec != nil {
 		batch.Put(recordKey(dev.key), c.rec.encode())

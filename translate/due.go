@@ -177,8 +177,8 @@ func (b *Bridge) expire(ctx context.Context, dev *device) {
 	if !look {
 		return
 	}
-	if b.call(ctx, dev) == nil {
-		return
+	if err := b.call(ctx, dev); err == nil || errors.Is(err, errManyCalls) {
+		return // not having asked the CPE says nothing about it; it is due again
 	}
 	for _, op := range slices.Clone(dev.state.Load().rec.Operations) {
 		switch {

@@ -123,8 +123,8 @@ func (b *Bridge) detach(ctx context.Context, dev *device, call agent.Call, op *O
 	rec.Operations = append(slices.Clip(rec.Operations), op)
 	durable := b.keepOperations(dev, rec, &store.Batch{})
 	dev.mu.Unlock()
-	if err := durable(ctx); err != nil {
-		return err
+	if err := durable(ctx); err != nil && b.forget(dev, op.Request, OperationWaiting) {
+		return err // the controller is told of a failure: the CPE must not do it later
 	}
 	b.metrics.operations.WithLabelValues(op.kind(), "begun").Inc()
 	b.inBackground(dev, func(ctx context.Context) { b.call(ctx, dev) })
@@ -240,12 +240,24 @@ func (b *Bridge) tell(ctx context.Context, dev *device) {
 			b.log.Error("the end of an operation could not be told; it is told again", "device", dev.key, "command", op.Command, "error", err)
 			continue
 		}
-		dev.mu.Lock()
-		rec := dev.state.Load().rec.clone()
-		rec.Operations = slices.DeleteFunc(slices.Clone(rec.Operations), func(o *Operation) bool { return o.Request == op.Request })
-		b.keepOperations(dev, rec, &store.Batch{})
-		dev.mu.Unlock()
+		b.forget(dev, op.Request, OperationEnded)
 	}
+}
+
+// forget takes an operation out of the record if it is in the given state. It is
+// not waited for: one that comes back is told of again, which the agent ignores,
+// or ends as one that no Request row belongs to.
+func (b *Bridge) forget(dev *device, request uint32, state OperationState) bool {
+	dev.mu.Lock()
+	defer dev.mu.Unlock()
+	rec := dev.state.Load().rec.clone()
+	op := rec.operation(request)
+	if op == nil || op.State != state {
+		return false
+	}
+	rec.Operations = slices.DeleteFunc(slices.Clone(rec.Operations), func(o *Operation) bool { return o == op })
+	b.keepOperations(dev, rec, &store.Batch{})
+	return true
 }
 
 // inBackground does what nobody waits for. Run's end waits for it.
@@ -272,9 +284,10 @@ func (m *model) Cancel(ctx context.Context, request uint32) error {
 		return err
 	}
 	defer release()
+	over := usp.Errorf(usp.ErrCommandFailure, "", "the operation has ended")
 	op := m.state().rec.operation(request)
 	if op == nil || op.State == OperationEnded {
-		return usp.Errorf(usp.ErrCommandFailure, "", "the operation has ended")
+		return over
 	}
 	canceled := &OperationResult{Code: usp.ErrCommandCanceled, Text: "canceled by a controller"}
 	if done, err := m.bridge.end(ctx, m.dev, request, canceled, OperationWaiting); done || err != nil {
@@ -286,7 +299,10 @@ func (m *model) Cancel(ctx context.Context, request uint32) error {
 	if err := m.bridge.cancelTransfer(ctx, m.dev, op.Key); err != nil {
 		return err
 	}
-	_, err = m.bridge.end(ctx, m.dev, request, canceled)
+	done, err := m.bridge.end(ctx, m.dev, request, canceled)
+	if err == nil && !done {
+		return over // the CPE has told of its end meanwhile
+	}
 	return err
 }
 

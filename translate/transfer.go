@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
@@ -98,6 +100,10 @@ func (b *Bridge) ownTransfer(dev *device, t *Transfer, name string) error {
 			return refused(err)
 		}
 		return nil
+	}
+	if own := path.Join(fileserver.Uploads, string(dev.state.Load().rec.Endpoint)) + "/"; strings.HasPrefix(name, fileserver.Uploads+"/") && !strings.HasPrefix(name, own) {
+		// Whether there is such a file is not told either.
+		return refused(errors.New("what another device has uploaded is not for this one"))
 	}
 	size, err := b.files.Size(name)
 	if err != nil {

@@ -53,7 +53,7 @@ func (r *Record) transferOf(m *cwmp.TransferComplete, inform *cwmp.Inform) *Oper
 		}
 		pending = append(pending, op)
 	}
-	if slices.Contains(r.Heard, m.CommandKey) {
+	if slices.Contains(r.Heard, m.CommandKey) || m.CompleteTime != "" && m.CompleteTime != unknownTime && slices.Contains(r.Heard, mark(m)) {
 		return nil // of one that has ended
 	}
 	for _, op := range pending {

@@ -257,6 +257,7 @@ func TestTransferArguments(t *testing.T) {
 		{download, map[string]string{"FileType": firmwareImage, "URL": "no.bin"}, "no file"},
 		{download, map[string]string{"FileType": firmwareImage, "URL": "../store"}, "leads out"},
 		{download, map[string]string{"FileType": firmwareImage, "URL": "file:///etc/passwd"}, "leads out"},
+		{download, map[string]string{"FileType": firmwareImage, "URL": "file:uploads/ops::other/config"}, "another device"},
 		{download, map[string]string{"FileType": firmwareImage, "URL": "mailto:x"}, "neither a URL nor"},
 		{download, map[string]string{"FileType": firmwareImage, "URL": "config.xml", "DelaySeconds": "-1"}, "DelaySeconds"},
 		{download, map[string]string{"FileType": firmwareImage, "URL": "http://x/" + strings.Repeat("x", 300)}, "256"},
