@@ -45,7 +45,9 @@ func (p *PendingReboot) rpc() cwmp.Message {
 // rebooted it is told once more.
 func (b *Bridge) restart(ctx context.Context, dev *device, pending *PendingReboot) error {
 	sent := false
+	var before *PendingReboot // of another command; this one's refusal leaves it as it is
 	err := b.run(ctx, dev, func(ctx context.Context, s *acs.Session) error {
+		before = dev.state.Load().rec.Reboot
 		pending.Sends = 1
 		if err := b.keepReboot(ctx, dev, pending); err != nil {
 			return err
@@ -60,7 +62,7 @@ func (b *Bridge) restart(ctx context.Context, dev *device, pending *PendingReboo
 	case sent && (errors.Is(err, acs.ErrSessionLost) || errors.Is(err, context.DeadlineExceeded)):
 		return b.owe(context.WithoutCancel(ctx), dev, pending.CWMPKey)
 	case sent:
-		if clear := b.keepReboot(context.WithoutCancel(ctx), dev, nil); clear != nil {
+		if clear := b.keepReboot(context.WithoutCancel(ctx), dev, before); clear != nil {
 			err = errors.Join(err, clear)
 		}
 	}

@@ -130,3 +130,23 @@ func TestBooted(t *testing.T) {
 		}
 	}
 }
+
+// A command that the CPE refuses leaves the promise of the one before as it is.
+func TestRefusedResetAfterReboot(t *testing.T) {
+	r := newBench(t, &cpesim.Profile{RefuseWith: map[string]cwmp.FaultCode{"FactoryReset": cwmp.FaultRequestDenied}})
+	dev, err := r.bridge.devices.acquire(t.Context(), r.cpe.Identity().Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.bridge.devices.release(dev)
+	promised := PendingReboot{CWMPKey: "k", CommandKey: "first", Cause: "RemoteReboot", Asked: r.bridge.now(), Sends: 1}
+	if err := r.bridge.keepReboot(t.Context(), dev, &promised); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.insist("Device.FactoryReset()", nil); err == nil {
+		t.Fatal("FactoryReset() was not refused")
+	}
+	if p := r.record().Reboot; p == nil || p.CWMPKey != promised.CWMPKey {
+		t.Errorf("pending: %+v", p)
+	}
+}

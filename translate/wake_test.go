@@ -367,7 +367,7 @@ func TestWakeFails(t *testing.T) {
 func TestWakeBusy(t *testing.T) {
 	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
 	defer busy.Close()
-	z := newSleeper(t, func(c *Config, _ map[cwmp.Path]string) { c.ConnectionRequest.Timeout = 20 * time.Millisecond })
+	z := newSleeper(t, func(c *Config, _ map[cwmp.Path]string) { c.ConnectionRequest.Timeout = time.Second })
 	z.params[ms+"ConnReqJabberID"] = "cpe@example.com/cwmp"
 	z.params[ms+"ConnectionRequestURL"] = busy.URL
 	z.inform(cwmp.EventPeriodic)
