@@ -163,5 +163,8 @@ func redacted(text string) string {
 	if err != nil {
 		return ""
 	}
+	if u.RawQuery != "" {
+		u.RawQuery = "xxxxx" // a signed URL has its secret there; the mark is that of URL.Redacted
+	}
 	return u.Redacted()
 }

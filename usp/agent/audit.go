@@ -88,7 +88,10 @@ func auditArgs(args map[string]string, secret []string) map[string]string {
 		last := name[strings.LastIndexByte(name, '.')+1:]
 		if u, err := url.Parse(v); strings.HasSuffix(last, "Password") || strings.HasPrefix(last, "Voucher") || slices.Contains(secret, name) {
 			v = masked
-		} else if err == nil && u.User != nil {
+		} else if err == nil && u.Host != "" && (u.User != nil || u.RawQuery != "") {
+			if u.RawQuery != "" {
+				u.RawQuery = "xxxxx" // as URL.Redacted marks a password: signed URLs have their secret there
+			}
 			v = u.Redacted()
 		}
 		out[name] = shorten(v)

@@ -249,14 +249,15 @@ func TestCancelWhileDetaching(t *testing.T) {
 
 // Secrets among the arguments of a command are not in the audit trail.
 func TestOperateAuditHidesSecrets(t *testing.T) {
-	got := auditArgs(map[string]string{"URL": "ftp://u:secret@files.example/x", "Password": "secret", "Operation.1.Password": "secret", "Voucher.1.Voucher": "secret", "Value": "secret", "Seconds": "1"}, []string{"Value"})
+	got := auditArgs(map[string]string{"URL": "ftp://u:secret@files.example/x", "Password": "secret", "Operation.1.Password": "secret", "Voucher.1.Voucher": "secret", "Value": "secret", "Seconds": "1",
+		"SuccessURL": "https://files.example/x?token=secret", "Reference": "Device.A.?b"}, []string{"Value"})
 	for name, v := range got {
 		if strings.Contains(v, "secret") {
 			t.Errorf("%s is %q", name, v)
 		}
 	}
-	if got["Seconds"] != "1" {
-		t.Errorf("Seconds is %q", got["Seconds"])
+	if got["Seconds"] != "1" || got["Reference"] != "Device.A.?b" {
+		t.Errorf("what is no secret is %q and %q", got["Seconds"], got["Reference"])
 	}
 }
 
