@@ -39,10 +39,11 @@ func TestConnectionLost(t *testing.T) {
 
 		// The CPE has not seen that its events have arrived: it reports them again.
 		{name: "before the InformResponse is read", inform: func(gone chan struct{}) func(*acs.Session) error {
-			return func(*acs.Session) error { <-gone; return nil }
+			return func(*acs.Session) error { <-gone; <-gone; return nil }
 		}, play: func(t *testing.T, url string, gone chan struct{}) {
 			first := dial(t, url)
 			first.write(posted("", inform))
+			gone <- struct{}{} // the Inform is taken
 			first.close()
 			close(gone)
 			c := newCPE(t, url)
