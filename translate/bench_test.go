@@ -131,13 +131,7 @@ func newBenchOf(t *testing.T, config cpesim.Config) *bench {
 	r.front.Config.ConnContext = acs.ConnContext
 	r.front.Start()
 	r.start()
-	var err error
-	if r.fleet, err = cpesim.NewFleet(cpesim.FleetConfig{BootTime: 10 * time.Millisecond, Transfer: cpesim.HTTPTransfer(nil)}); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.fleet.Start(context.WithoutCancel(t.Context())); err != nil {
-		t.Fatal(err)
-	}
+	r.fleet = startFleet(t, cpesim.FleetConfig{BootTime: 10 * time.Millisecond, Transfer: cpesim.HTTPTransfer(nil)})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -148,6 +142,7 @@ func newBenchOf(t *testing.T, config cpesim.Config) *bench {
 		r.front.Close()
 	})
 	config.ACSURL, config.PeriodicInform = r.front.URL, 1000*time.Hour
+	var err error
 	if r.cpe, err = r.fleet.Add(config); err != nil {
 		t.Fatal(err)
 	}

@@ -75,12 +75,7 @@ func newPatientRig(t testing.TB, rpcTimeout time.Duration, change func(*Config),
 	server.Config.ConnContext = acs.ConnContext
 	server.Start()
 	r.url = server.URL
-	if r.fleet, err = cpesim.NewFleet(cpesim.FleetConfig{BootTime: time.Millisecond}); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.fleet.Start(context.WithoutCancel(t.Context())); err != nil {
-		t.Fatal(err)
-	}
+	r.fleet = startFleet(t, cpesim.FleetConfig{BootTime: time.Millisecond})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -121,6 +116,19 @@ func until(t testing.TB, what string, condition func() bool) {
 			t.Fatalf("waited %v in vain: %s", patience, what)
 		}
 	}
+}
+
+// startFleet starts simulated CPE; who starts them closes them.
+func startFleet(t testing.TB, c cpesim.FleetConfig) *cpesim.Fleet {
+	t.Helper()
+	fleet, err := cpesim.NewFleet(c)
+	if err == nil {
+		err = fleet.Start(context.WithoutCancel(t.Context()))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fleet
 }
 
 // unit is one simulated CPE of a rig.

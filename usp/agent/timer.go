@@ -52,7 +52,8 @@ func (tx *txn) cancelTimer(request uint32) bool {
 	if _, there := tx.next.timers[request]; !there {
 		return false
 	}
-	_ = tx.attempt(func(next *state) *usp.Error { next.setTimer(request, tx.host.cfg.Now()); return nil })
+	tx.next = tx.next.edit()
+	tx.next.setTimer(request, tx.host.cfg.Now())
 	return true
 }
 
