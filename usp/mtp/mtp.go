@@ -6,6 +6,7 @@ package mtp
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 
 	"github.com/uspbridge/uspbridge/usp"
@@ -46,6 +47,15 @@ type Inbound struct {
 	// Trusted is set for a connection that may speak as the built-in
 	// command-line controller: loopback, or the console token was shown.
 	Trusted bool
+
+	// Proven is set when the transport has authenticated Peer: its certificate
+	// has the endpoint id, or the broker vouches for the sender. Without it Peer
+	// is what the sender says of itself.
+	Proven bool
+	// Chain is the certificate chain the peer showed on this connection and the
+	// transport verified, leaf first; nil if it showed none or a broker is
+	// between.
+	Chain []*x509.Certificate
 }
 
 // Handler takes what a transport receives. Receive must not block for long:
@@ -99,6 +109,17 @@ var ErrUnreachable = errors.New("endpoint not reachable now")
 type Hosting interface {
 	Host(endpoints ...usp.EndpointID)
 	Unhost(endpoints ...usp.EndpointID)
+}
+
+// Listening is implemented by transports over a broker that can also take records
+// at an address not made from their template: where a native agent writes to a
+// controller that is reached elsewhere. What comes there has Local set to
+// endpoint. Listen may be called before Serve, at any time and repeatedly, and
+// survives a lost connection, as Hosting does; it fails on an address that cannot
+// be subscribed to.
+type Listening interface {
+	Listen(at Address, endpoint usp.EndpointID) error
+	Unlisten(at Address)
 }
 
 // Publication is a message that is no record, for a topic of a broker.
