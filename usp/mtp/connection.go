@@ -1,0 +1,58 @@
+package mtp
+
+import (
+	"time"
+
+	"github.com/uspbridge/uspbridge/usp"
+)
+
+// PerEndpoint is implemented by transports over a broker that give each hosted
+// endpoint a connection of its own, with the settings that a controller has given
+// it in Device.MQTT.Client.{i}. or Device.STOMP.Connection.{i}. A transport whose
+// one connection carries all agents does not implement it: its settings are the
+// operator's.
+type PerEndpoint interface {
+	// Configure gives the connection of an endpoint other settings; it connects
+	// again if it has to (R-MQTT.33, R-STOMP.8). It fails on settings that cannot
+	// work, and then changes nothing. It may be called before Host.
+	Configure(endpoint usp.EndpointID, s Settings) error
+	// Connection tells how the connection of an endpoint stands. ok is false for
+	// an endpoint that is not hosted.
+	Connection(endpoint usp.EndpointID) (c Connection, ok bool)
+	// Defaults returns the settings that an endpoint has before Configure.
+	Defaults(endpoint usp.EndpointID) Settings
+}
+
+// Settings are what may differ from one endpoint's connection to another's.
+// Passwords are not among them: a controller sets none, the operator does.
+type Settings struct {
+	Disabled bool
+	Inbox    string // topic or destination the endpoint listens at; from the template by default
+
+	// MQTT
+	ClientID      string // "": the broker assigns one
+	KeepAlive     time.Duration
+	CleanStart    bool
+	Subscriptions []Subscription // beside Inbox
+
+	// STOMP
+	VirtualHost                        string
+	HeartbeatOutgoing, HeartbeatExpect time.Duration // what we can do and what we want; 0: none
+}
+
+// Subscription is a topic filter that a controller has added to a connection.
+type Subscription struct {
+	Topic string
+	QoS   byte
+}
+
+// Connection is the state of one endpoint's connection.
+type Connection struct {
+	Up        bool
+	LastError string
+	ClientID  string // as the broker has it
+	Inbox     string // where records for the endpoint are to be sent
+	// Incoming and Outgoing are the heart-beats agreed with the broker (STOMP).
+	Incoming, Outgoing time.Duration
+	Since              time.Time // of the last change of Up
+}
