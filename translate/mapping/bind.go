@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/translate/tree"
 	"github.com/uspbridge/uspbridge/usp/dm"
 )
 
@@ -68,7 +69,7 @@ func (c *compiler) bind(e *entry, p *param) (b bound, ok bool) {
 		return b, true
 	case p.derive != nil:
 		b.refs = c.references(e, p.derive.args)
-	case p.inputs != nil:
+	case p.inputs != nil: // of a table or an expression
 		b.refs = c.references(e, p.inputs)
 	case p.join != nil:
 		b.refs = c.references(e, p.join)
@@ -102,6 +103,11 @@ func (c *compiler) settle() {
 	}
 }
 
+// settable reports whether the CPE lets one of the rule's sources be set.
+func (b *bound) settable(t *tree.Template) bool {
+	return slices.ContainsFunc(b.refs, func(r reference) bool { return r.param >= 0 && t.Param(r.param).Writable })
+}
+
 func literal(slots []uint32) bool {
 	return slices.ContainsFunc(slots, func(n uint32) bool { return n != 0 })
 }
@@ -113,7 +119,7 @@ func (c *compiler) whole(e *entry) bool {
 
 // seen reports whether every source row of an entry is seen.
 func (c *compiler) seen(e *entry) bool {
-	if e.when != nil || literal(e.only) {
+	if e.when != nil || e.list != nil || literal(e.only) {
 		return false
 	}
 	outer := parentTable(e.target)
@@ -178,11 +184,7 @@ func (c *compiler) give(path string, b bound) {
 
 // access is what the standard allows, the CPE allows and can be converted back.
 func (c *compiler) access(bind *binding, b bound) dm.Access {
-	r := b.rule
-	if r.readOnly || r.constant != nil || r.derive != nil || r.rows != nil || !r.conv.writable() {
-		return dm.ReadOnly
-	}
-	if !slices.ContainsFunc(b.refs, func(ref reference) bool { return ref.param >= 0 && c.template.Param(ref.param).Writable }) {
+	if b.rule.noWayBack() != "" || !b.settable(c.template) {
 		return dm.ReadOnly
 	}
 	if bind.std != nil {

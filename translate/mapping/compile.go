@@ -18,7 +18,7 @@ type compiler struct {
 	tabs    map[string]*table   // by schema path
 	binds   map[*dm.Node]*binding
 	used    map[tree.ParamID]bool // has a home in every row
-	done    map[string]*entry     // by target + source
+	done    map[string]*entry     // by target, source and item
 	weight  map[*entry]int        // how many parameters it shows
 	ages    map[string]time.Duration
 	classes []classRule
@@ -112,7 +112,8 @@ func (c *compiler) tab(path string) *table {
 // goes before it, does not name.
 func (c *compiler) object(f *file, o *object) {
 	source, target := f.root+generic(o.source), generic(o.target)
-	e := c.done[target+"<"+f.root+o.source]
+	key := fmt.Sprint(target, "<", f.root, o.source, "#", o.item)
+	e := c.done[key]
 	fresh := e == nil
 	if fresh {
 		if e = c.newEntry(o, source, target); e == nil {
@@ -124,7 +125,12 @@ func (c *compiler) object(f *file, o *object) {
 			e.keys = c.references(e, o.keyDerive.args)
 		}
 		if o.when != nil {
-			if e.when = c.references(e, []string{o.when.param}); e.when[0].param < 0 && (o.when.exists || o.when.is != nil) {
+			if e.when = c.references(e, o.when.params()); e.when[0].param < 0 && (o.when.exists || o.when.is != nil) {
+				return
+			}
+		}
+		if o.each != "" {
+			if e.list = c.references(e, []string{o.each}); e.list[0].param < 0 {
 				return
 			}
 		}
@@ -142,7 +148,7 @@ func (c *compiler) object(f *file, o *object) {
 	if fresh && rows == e {
 		c.enter(e)
 	}
-	c.done[target+"<"+f.root+o.source] = e
+	c.done[key] = e
 	for _, b := range bounds {
 		b.entry = rows
 		c.give(target+b.rule.name, b)
@@ -295,7 +301,7 @@ func (c *compiler) number(n *dm.Node) {
 // link finds where the rows around an entry's rows come from, and notes what its
 // rows hang on.
 func (c *compiler) link(e *entry) {
-	for _, refs := range [][]reference{e.keys, e.when} {
+	for _, refs := range [][]reference{e.keys, e.when, e.list} {
 		for _, r := range refs {
 			if r.param >= 0 {
 				c.rowsHang[r.param] = true

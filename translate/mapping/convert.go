@@ -54,9 +54,6 @@ func (c *converter) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// writable reports whether values can be converted back.
-func (c *converter) writable() bool { return c.item == 0 && c.dateTime != "local" }
-
 // read converts a CPE's value. References are the View's business.
 func (c *converter) read(v string, typ dm.Type) string {
 	if c.list {
@@ -70,11 +67,11 @@ func (c *converter) read(v string, typ dm.Type) string {
 		return strings.Join(items, c.toSep)
 	}
 	if c.item > 0 {
-		items := strings.Split(v, ",")
+		items := itemsOf(v)
 		if c.item > len(items) {
 			return ""
 		}
-		v = strings.TrimSpace(items[c.item-1])
+		v = items[c.item-1]
 	}
 	return canonical(c.readItem(v), typ)
 }

@@ -15,6 +15,7 @@ type Explanation struct {
 	Rule              string // file:line
 	Conversion        string
 	Writable          bool
+	ReadOnly          string // why it is, "" if it is writable
 }
 
 // Explain tells where a parameter or row lives on the CPE.
@@ -50,8 +51,39 @@ func (v *View) Explain(ref dm.Ref) Explanation {
 		x.Conversion = "nothing on this CPE"
 	default:
 		x.Rule, x.Conversion = b.rule.at, b.describe()
+		x.ReadOnly = v.readOnly(bind, b)
+		v.explainFailure(&x, b, ref)
 	}
 	return x
+}
+
+// readOnly says why a parameter can only be read, "" if it can be set.
+func (v *View) readOnly(bind *binding, b *bound) string {
+	switch reason := b.rule.noWayBack(); {
+	case bind.node.Access != dm.ReadOnly:
+		return ""
+	case bind.std != nil && bind.std.access == dm.ReadOnly:
+		return "the standard has it so"
+	case reason != "":
+		return reason
+	default:
+		return "the CPE does not let it be set"
+	}
+}
+
+// explainFailure says why an expression makes no value.
+func (v *View) explainFailure(x *Explanation, b *bound, ref dm.Ref) {
+	if b.rule.expr == nil || len(x.CWMPValues) == 0 {
+		return
+	}
+	_, src := v.bound(v.program.binding(ref.Node), ref.Inst)
+	texts := make([]string, len(b.refs))
+	for i, r := range b.refs {
+		texts[i], _ = v.text(r, src)
+	}
+	if _, err := b.rule.readTexts(texts, ref.Node.Type); err != nil {
+		x.Conversion += "; it fails: " + err.Error()
+	}
 }
 
 func (v *View) explainRow(x *Explanation, bind *binding, ref dm.Ref) {
@@ -67,6 +99,8 @@ func (b *bound) describe() string {
 		return "constant"
 	case r.derive != nil:
 		return "derived: " + r.derive.text
+	case r.expr != nil:
+		return "expression: " + r.expr.read.text
 	case r.inputs != nil:
 		return "decision table"
 	case r.join != nil:

@@ -53,15 +53,30 @@ type object struct {
 	defaultFrom string      // CPE parameter that names that object where no other does
 	vendor      bool        // vendor parameters of the source go here
 	same        [][2]string // source prefix, target prefix
+	each        string      // a list parameter of the source, each item of which is a row
+	item        int         // which item's row this is, from 1; 0: no such object
 	params      []*param
 }
 
-// condition says when a row exists.
+// condition says when a row exists: by one parameter, or by an expression over
+// several that is true or false.
 type condition struct {
 	param  string
 	is     []string
 	not    []string
 	exists bool
+
+	inputs []string // of expr
+	names  []string
+	expr   *expression
+}
+
+// params returns the parameters that the condition is about.
+func (c *condition) params() []string {
+	if c.expr != nil {
+		return c.inputs
+	}
+	return []string{c.param}
 }
 
 // param is one entry of an object's params.
@@ -77,6 +92,9 @@ type param struct {
 	rows     *rowReference
 	inputs   []string
 	table    []decision
+	expr     *expressions
+	eachItem bool // item: each, of the list that the object's each names
+	examples []example
 }
 
 // decision is one row of a decision table.
@@ -270,7 +288,7 @@ func (r *reading) file(n *yaml.Node) *file {
 				return
 			}
 			for _, item := range n.Content {
-				f.objects = append(f.objects, r.object(item))
+				f.objects = append(f.objects, r.objects(item)...)
 			}
 		},
 	})
@@ -311,9 +329,9 @@ func (r *reading) classRule(n *yaml.Node) (c classRule) {
 	return c
 }
 
-func (r *reading) object(n *yaml.Node) *object {
+func (r *reading) objects(n *yaml.Node) []*object {
 	o := &object{at: r.at(n)}
-	var params *yaml.Node
+	var params, each *yaml.Node
 	r.fields(n, map[string]func(*yaml.Node){
 		"target": func(n *yaml.Node) { o.target = r.target(n) },
 		"source": func(n *yaml.Node) {
@@ -328,15 +346,8 @@ func (r *reading) object(n *yaml.Node) *object {
 			}
 			o.key = r.texts(n)
 		},
-		"when": func(n *yaml.Node) {
-			o.when = &condition{}
-			r.fields(n, map[string]func(*yaml.Node){
-				"param":  func(n *yaml.Node) { o.when.param = r.text(n) },
-				"is":     func(n *yaml.Node) { o.when.is = r.texts(n) },
-				"not":    func(n *yaml.Node) { o.when.not = r.texts(n) },
-				"exists": func(n *yaml.Node) { o.when.exists = r.boolean(n) },
-			})
-		},
+		"when":   func(n *yaml.Node) { o.when = r.condition(n) },
+		"each":   func(n *yaml.Node) { each = n },
 		"vendor": func(n *yaml.Node) { o.vendor = r.boolean(n) },
 		"create": func(n *yaml.Node) {
 			if resolved(n).Kind == yaml.MappingNode {
@@ -361,7 +372,7 @@ func (r *reading) object(n *yaml.Node) *object {
 	if params != nil {
 		r.params(o, params)
 	}
-	return o
+	return r.each(o, each)
 }
 
 // target checks that a target object is in the standard.

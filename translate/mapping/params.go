@@ -15,6 +15,7 @@ func (r *reading) param(key, n *yaml.Node) *param {
 		p.from = []string{n.Value}
 		return p
 	}
+	var keys expressionKeys
 	r.fields(n, map[string]func(*yaml.Node){
 		"from":     func(n *yaml.Node) { p.from = r.texts(n) },
 		"const":    func(n *yaml.Node) { v := r.text(n); p.constant = &v },
@@ -24,7 +25,9 @@ func (r *reading) param(key, n *yaml.Node) *param {
 		"rows":     func(n *yaml.Node) { p.reference().targets = r.targets(n); p.reference().all = true },
 		"of":       func(n *yaml.Node) { p.reference().of = r.text(n) },
 		"ref":      func(n *yaml.Node) { p.conv.ref = r.targets(n) },
-		"inputs":   func(n *yaml.Node) { p.inputs = r.texts(n) },
+		"inputs":   func(n *yaml.Node) { r.inputs(n, p, &keys) },
+		"read":     func(n *yaml.Node) { keys.read = n },
+		"write":    func(n *yaml.Node) { keys.write = n },
 		"table":    func(n *yaml.Node) { p.table = r.decisions(n) },
 		"enum":     func(n *yaml.Node) { p.conv.enum = r.pairs(n) },
 		"open":     func(n *yaml.Node) { p.conv.open = r.boolean(n) },
@@ -32,14 +35,17 @@ func (r *reading) param(key, n *yaml.Node) *param {
 		"not":      func(n *yaml.Node) { p.conv.not = r.boolean(n) },
 		"mul":      func(n *yaml.Node) { p.conv.mul = r.number(n) },
 		"div":      func(n *yaml.Node) { p.conv.div = r.number(n) },
-		"item":     func(n *yaml.Node) { p.conv.item = int(r.number(n)) },
+		"item":     func(n *yaml.Node) { r.item(n, p) },
 		"list":     func(n *yaml.Node) { p.conv.list = true; r.separators(n, &p.conv) },
 		"text":     func(n *yaml.Node) { p.conv.hexText = r.oneOf(n, "hex") == "hex" },
 		"base64":   func(n *yaml.Node) { p.conv.base64Hex = r.oneOf(n, "hex") == "hex" },
 		"datetime": func(n *yaml.Node) { p.conv.dateTime = r.oneOf(n, "true", "local") },
 		"access":   func(n *yaml.Node) { p.readOnly = r.oneOf(n, "readOnly") == "readOnly" },
+		"examples": func(n *yaml.Node) { p.examples = r.examples(n) },
 	})
+	r.expressions(n, p, keys)
 	r.sources(n, p)
+	r.wayBack(n, p)
 	return p
 }
 

@@ -58,6 +58,7 @@ type entry struct {
 	from     tree.TableID
 	keys     []reference
 	when     []reference
+	list     []reference    // the list of whose items one is this row's
 	probe    []tree.ParamID // a source that is no row is there if one of these is
 	straight bool           // instance numbers are the same on both sides
 	copied   bool           // rows have the CPE's own numbers

@@ -116,11 +116,11 @@ func (v *View) value(bind *binding, b *bound, inst, src dm.Instance) (text strin
 		}
 		return "", 0, Absent
 	}
-	return v.combine(b, src)
+	return v.combine(b, src, bind.node.Type)
 }
 
 // combine makes a value of several sources.
-func (v *View) combine(b *bound, src dm.Instance) (text string, at uint32, state State) {
+func (v *View) combine(b *bound, src dm.Instance, typ dm.Type) (text string, at uint32, state State) {
 	texts := make([]string, len(b.refs))
 	for i, r := range b.refs {
 		if r.param < 0 {
@@ -139,16 +139,20 @@ func (v *View) combine(b *bound, src dm.Instance) (text string, at uint32, state
 			at = value.At
 		}
 	}
-	switch {
-	case state == Absent || state == Unread:
+	if state == Absent || state == Unread {
 		return "", 0, state
-	case b.rule.derive != nil:
-		return b.rule.derive.fn(texts), at, state
-	case b.rule.inputs != nil:
-		return decide(b.rule.table, texts), at, state
 	}
-	texts = slices.DeleteFunc(texts, func(s string) bool { return s == "" })
-	return strings.Join(texts, ","), at, state
+	text, err := b.rule.readTexts(texts, typ)
+	if err != nil {
+		return "", 0, Absent // nothing is made up where an expression fails; explain tells why
+	}
+	return text, at, state
+}
+
+// joinTexts makes a list of those texts that there are.
+func joinTexts(texts []string) string {
+	texts = slices.DeleteFunc(slices.Clone(texts), func(s string) bool { return s == "" })
+	return strings.Join(texts, ",")
 }
 
 // present converts a CPE's value.

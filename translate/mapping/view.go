@@ -101,20 +101,13 @@ func (v *View) exists(e *entry, src dm.Instance) bool {
 	}) {
 		return false
 	}
-	if e.when == nil {
-		return true
+	if e.list != nil {
+		list, _ := v.text(e.list[0], src)
+		if items := itemsOf(list); len(items) < e.rule.item || items[e.rule.item-1] == "" {
+			return false
+		}
 	}
-	text, ok := v.text(e.when[0], src)
-	c := e.rule.when
-	switch {
-	case !ok:
-		return c.not != nil
-	case c.is != nil:
-		return slices.Contains(c.is, text)
-	case c.not != nil:
-		return !slices.Contains(c.not, text)
-	}
-	return true
+	return e.when == nil || e.rule.when.holds(func(i int) (string, bool) { return v.text(e.when[i], src) })
 }
 
 // text returns the value of a source parameter, if it is there.
@@ -255,7 +248,11 @@ func (b *rowBuilder) key(e *entry, parent, src dm.Instance) rowKey {
 			return rowKey{parent: parent, id: "=" + id}
 		}
 	}
-	return rowKey{parent: parent, id: e.source, src: src}
+	id := e.source
+	if e.list != nil {
+		id += "#" + strconv.Itoa(e.rule.item)
+	}
+	return rowKey{parent: parent, id: id, src: src}
 }
 
 // Instances returns the instance numbers of a table, ascending. The slice is

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -34,6 +35,8 @@ func (v *View) Write(ref dm.Ref, value string, dst []cwmp.ParameterValue) ([]cwm
 		}
 	}
 	switch {
+	case b.rule.expr != nil:
+		return v.writeExpression(b, src, path, value, bind.node.Type, dst)
 	case b.rule.inputs != nil:
 		return v.writeTable(b, src, path, value, dst)
 	case b.rule.join != nil:
@@ -43,7 +46,7 @@ func (v *View) Write(ref dm.Ref, value string, dst []cwmp.ParameterValue) ([]cwm
 	case b.rule.conv.ref != nil:
 		return v.writeReference(b, src, path, value, dst)
 	}
-	text, err := b.rule.conv.write(value)
+	text, err := v.converted(b, src, value, bind.node.Type)
 	if err != nil {
 		return dst, usp.Errorf(usp.ErrInvalidValue, path, "%w", err)
 	}
@@ -51,6 +54,53 @@ func (v *View) Write(ref dm.Ref, value string, dst []cwmp.ParameterValue) ([]cwm
 		text = strings.ReplaceAll(text, ",", ".,") + "."
 	}
 	return v.assign(b, src, path, bind.node.Type, text, dst)
+}
+
+// converted returns what the CPE is to be given for a value, which must be read back
+// as that value.
+func (v *View) converted(b *bound, src dm.Instance, value string, typ dm.Type) (string, error) {
+	c := &b.rule.conv
+	if c.item > 0 {
+		for _, r := range b.refs {
+			if list, ok := v.text(r, src); ok {
+				return withItem(list, c.item, value)
+			}
+		}
+		return withItem("", c.item, value)
+	}
+	text, err := c.write(value)
+	if err != nil {
+		return "", err
+	}
+	if read, is := c.unfaithful(value, text, typ); is {
+		return "", fmt.Errorf("the CPE has no value for %q: it would be read back as %q", value, read)
+	}
+	return text, nil
+}
+
+// writeExpression sets the inputs that an expression's way back names.
+func (v *View) writeExpression(b *bound, src dm.Instance, path, value string, typ dm.Type, dst []cwmp.ParameterValue) ([]cwmp.ParameterValue, *usp.Error) {
+	texts := make([]string, len(b.refs))
+	for i, r := range b.refs {
+		texts[i], _ = v.text(r, src)
+	}
+	sets, err := b.rule.expr.writing(value, texts, func(s string) string { return canonical(s, typ) })
+	if err != nil {
+		return dst, usp.Errorf(usp.ErrInvalidValue, path, "%w", err)
+	}
+	for i, text := range sets {
+		r := b.refs[b.rule.expr.write[i].input]
+		now, there := v.text(r, src)
+		switch {
+		case !there:
+			return dst, usp.Errorf(usp.ErrUnsupportedParameter, path, "the CPE lacks a parameter in this row that would have to be set")
+		case v.program.template.Param(r.param).Writable:
+			dst = append(dst, v.set(r, src, dm.TypeString, text))
+		case now != text:
+			return dst, usp.Errorf(usp.ErrReadOnly, path, "the CPE does not let %s be set", v.name(r, src))
+		}
+	}
+	return dst, nil
 }
 
 // dotted reports whether the CPE ends path values with a dot. CPE differ in
