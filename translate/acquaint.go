@@ -20,7 +20,7 @@ import (
 
 // profile returns how a device has to be treated.
 func (b *Bridge) profile(r *Record) *mapping.Profile {
-	return b.cfg.Mappings.Profile(identityOf(r))
+	return b.templates.mappings().Profile(identityOf(r))
 }
 
 // note keeps what a CPE has shown of itself. What is true of its model is shared

@@ -108,7 +108,7 @@ func (d *devices) acquire(ctx context.Context, key cwmp.DeviceKey) (*device, err
 		d.discard(dev)
 		return nil, dev.loadErr
 	}
-	return dev, nil
+	return d.remap(ctx, dev)
 }
 
 // create returns the device with that key, pinned. If the store does not have
@@ -131,7 +131,8 @@ func (d *devices) create(ctx context.Context, key cwmp.DeviceKey, first func() (
 			}
 		})
 		if dev.loadErr == nil {
-			return dev, created, nil
+			dev, err = d.remap(ctx, dev)
+			return dev, created, err
 		}
 		d.discard(dev)
 		// Somebody else asked for the device just before it was made.
@@ -294,13 +295,18 @@ func (d *devices) readTree(ctx context.Context, key cwmp.DeviceKey, s *snapshot)
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	// A mapping file may have changed since: rows it now shows get numbers.
-	if next, _, _, changed := s.program.Reconcile(s.tree, s.numbers); changed {
-		s.numbers = next
-		var b store.Batch
-		b.Put(numbersKey(key), next.Encode())
-		return d.store.Commit(ctx, &b)
+	next, _, _, changed := s.program.Reconcile(s.tree, s.numbers)
+	if !changed {
+		return nil
 	}
-	return nil
+	s.numbers = next
+	return d.keepNumbers(ctx, key, next)
+}
+
+func (d *devices) keepNumbers(ctx context.Context, key cwmp.DeviceKey, n *mapping.Numbers) error {
+	var b store.Batch
+	b.Put(numbersKey(key), n.Encode())
+	return d.store.Commit(ctx, &b)
 }
 
 // change is what a writer makes of a snapshot: nil fields stay as they are.

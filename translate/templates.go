@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/store"
@@ -21,8 +22,9 @@ import (
 type templates struct {
 	store store.Store
 
+	set atomic.Pointer[mapping.Set]
+
 	mu        sync.RWMutex
-	set       *mapping.Set
 	byID      map[string]*tree.Template
 	byProduct map[product][]string // template ids, newest last
 	programs  map[programKey]*mapping.Program
@@ -42,7 +44,7 @@ func (t *templates) presume(found *tree.Template, r *Record) *tree.Template {
 	if full != nil {
 		return full
 	}
-	full = t.set.Presume(found, identityOf(r))
+	full = t.mappings().Presume(found, identityOf(r))
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.presumed) >= maxPresumed {
@@ -66,12 +68,13 @@ type programKey struct {
 
 func newTemplates(ctx context.Context, st store.Store, set *mapping.Set) (*templates, error) {
 	t := &templates{
-		store: st, set: set,
+		store:     st,
 		byID:      make(map[string]*tree.Template),
 		byProduct: make(map[product][]string),
 		programs:  make(map[programKey]*mapping.Program),
 		presumed:  make(map[string]*tree.Template),
 	}
+	t.set.Store(set)
 	var failed error
 	err := st.Scan(ctx, store.Query{Kind: store.Template}, func(k store.Key, v []byte) bool {
 		m, _, err := splitTemplate(v)
@@ -169,7 +172,8 @@ func (t *templates) program(tpl *tree.Template, r *Record) (*mapping.Program, er
 	if p != nil {
 		return p, nil
 	}
-	p, err := t.set.Compile(tpl, key.identity)
+	set := t.mappings()
+	p, err := set.Compile(tpl, key.identity)
 	if err != nil {
 		return nil, fmt.Errorf("mapping for %s: %w", r.Key(), err)
 	}
@@ -178,7 +182,9 @@ func (t *templates) program(tpl *tree.Template, r *Record) (*mapping.Program, er
 	if had := t.programs[key]; had != nil {
 		return had, nil
 	}
-	t.programs[key] = p
+	if set == t.mappings() {
+		t.programs[key] = p // else it is of files that were replaced meanwhile
+	}
 	return p, nil
 }
 

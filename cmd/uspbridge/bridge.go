@@ -22,7 +22,6 @@ import (
 	"github.com/uspbridge/uspbridge/store/bolt"
 	"github.com/uspbridge/uspbridge/store/seal"
 	"github.com/uspbridge/uspbridge/translate"
-	"github.com/uspbridge/uspbridge/translate/mapping"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent"
 	"github.com/uspbridge/uspbridge/usp/mtp"
@@ -35,7 +34,7 @@ type bridge struct {
 	store      store.Store
 	sealer     store.Sealer
 	keyring    *credential.Keyring
-	mappings   *mapping.Set
+	mappings   *mappingFolder
 	transports []transport
 	joint      *translate.Bridge
 	agents     *agent.Host
@@ -57,7 +56,7 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	b = &bridge{cfg: cfg, log: log, connContext: acs.ConnContext}
-	if b.mappings, err = loadMappings(cfg.Mappings.Dir); err != nil {
+	if b.mappings, err = newMappingFolder(cfg.Mappings.Dir, log, metrics); err != nil {
 		return nil, err
 	}
 	tlsMetrics, err := servertls.NewMetrics(metrics)
@@ -119,6 +118,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	if b.joint, err = b.newJoint(ctx, template, metrics); err != nil {
 		return err
 	}
+	b.mappings.use = b.joint.Remap
 	if b.ways, err = newWays(cfg.CWMP, b.joint, b.keyring, b.log, metrics); err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 		return nil
 	}
 	b.console, err = console.New(console.Config{
-		Token: string(cfg.Console.Token), Fleet: b.fleet, Credentials: keyring{b.keyring}, Ready: b.ready, Gatherer: metrics, Log: b.log,
+		Token: string(cfg.Console.Token), Fleet: b.fleet, Credentials: keyring{b.keyring}, Mappings: b.mappings, Ready: b.ready, Gatherer: metrics, Log: b.log,
 	})
 	return err
 }
@@ -163,7 +163,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 func (b *bridge) newJoint(ctx context.Context, template translate.EndpointTemplate, metrics *prometheus.Registry) (*translate.Bridge, error) {
 	cfg := b.cfg
 	return translate.New(ctx, translate.Config{
-		Store: b.store, Sealer: b.sealer, Mappings: b.mappings, Endpoint: template,
+		Store: b.store, Sealer: b.sealer, Mappings: b.mappings.set, Endpoint: template,
 		InformInterval: time.Duration(cfg.CWMP.InformInterval), Deadline: time.Duration(cfg.CWMP.Deadline),
 		ConnectionRequest: translate.ConnectionRequest{
 			Client:  connreq.New(connreq.Config{MaxConcurrent: int(cfg.CWMP.ConnectionRequest.MaxConcurrent)}),
@@ -242,10 +242,9 @@ func (b *bridge) ready() []console.Check {
 	if errors.Is(err, store.ErrNotFound) {
 		err = nil
 	}
-	names := b.mappings.Names()
 	checks := []console.Check{
 		{Name: "store", OK: err == nil, Detail: detail(err)},
-		{Name: "mappings", OK: len(names) > 0, Detail: fmt.Sprintf("%d loaded", len(names))},
+		b.mappings.check(),
 		{Name: "cwmp", OK: true, Detail: b.cwmpListener.Addr().String()},
 	}
 	for _, t := range b.transports {

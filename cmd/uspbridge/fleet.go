@@ -177,7 +177,7 @@ func consoleError(err error) error {
 }
 
 func newExplanation(e translate.Explained) console.Explanation {
-	out := console.Explanation{Path: e.USPPath, Value: e.USPValue, Writable: e.Writable,
+	out := console.Explanation{Path: e.USPPath, Value: e.USPValue, Writable: e.Writable, ReadOnly: e.ReadOnly,
 		Rule: e.Rule, Conversion: e.Conversion, Sources: []console.Source{}, Profiles: e.Profiles, Learnt: e.Learnt}
 	if !strings.HasSuffix(e.USPPath, ".") { // a row has no value to miss
 		out.Error = e.Error

@@ -21,7 +21,7 @@ import (
 
 func (a *app) mappingCommand() *cobra.Command {
 	return a.group("mapping", "Check mapping files and see how devices are mapped",
-		a.mappingCheckCommand(), a.mappingCoverageCommand(), a.mappingExplainCommand())
+		a.mappingCheckCommand(), a.mappingTestCommand(), a.mappingCoverageCommand(), a.mappingExplainCommand(), a.mappingReloadCommand())
 }
 
 // checked is what `uspbridge mapping check --json` prints.
@@ -37,15 +37,8 @@ func (a *app) mappingCheckCommand() *cobra.Command {
 		Use: "check FILE|DIR", Short: "Check mapping files, over the embedded ones",
 		Args: takes(cobra.ExactArgs(1), "one file or directory"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			files, err := mappingFiles(args[0])
-			if err != nil {
-				return err
-			}
-			if err := anyYAML(files, args[0]); err != nil {
-				return err
-			}
-			set, err := mapping.Load(files)
-			if err != nil {
+			set, err := operatorMappings(args[0])
+			if errors.As(err, new(mappingProblems)) {
 				r := checked{Problems: strings.Split(err.Error(), "\n")}
 				if a.json {
 					if err := a.print(r, nil); err != nil {
@@ -53,6 +46,8 @@ func (a *app) mappingCheckCommand() *cobra.Command {
 					}
 				}
 				return fmt.Errorf("%s:\n%w", args[0], err)
+			} else if err != nil {
+				return err
 			}
 			r := checked{OK: true, Mappings: set.Names(), Profiles: set.Profiles()}
 			return a.print(r, func(w io.Writer) {
@@ -60,6 +55,25 @@ func (a *app) mappingCheckCommand() *cobra.Command {
 			})
 		},
 	}
+}
+
+// mappingProblems are what is wrong in mapping files.
+type mappingProblems struct{ error }
+
+// operatorMappings loads a file or directory over the embedded ones.
+func operatorMappings(name string) (*mapping.Set, error) {
+	files, err := mappingFiles(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := anyYAML(files, name); err != nil {
+		return nil, err
+	}
+	set, err := mapping.Load(files)
+	if err != nil {
+		return nil, mappingProblems{err}
+	}
+	return set, nil
 }
 
 // mappingFiles returns a directory, or one file of it, as a file system.
@@ -247,6 +261,8 @@ func printExplanation(w io.Writer, e console.Explanation) {
 	access := "read only"
 	if e.Writable {
 		access = "read and write"
+	} else if e.ReadOnly != "" {
+		access += ": " + e.ReadOnly
 	}
 	value := printable(e.Value)
 	if e.Error != "" {

@@ -94,7 +94,7 @@ func (a *app) serve(ctx context.Context, cfg *Config, log *slog.Logger, o serveO
 		return err
 	}
 	log.Info("starting", "version", readBuildInfo().Version, "cwmp", b.cwmpListener.Addr().String(),
-		"console", cfg.Console.Listen, "store", cfg.storePath(), "mappings", len(b.mappings.Names()))
+		"console", cfg.Console.Listen, "store", cfg.storePath(), "mappings", len(b.mappings.set.Names()))
 	return b.run(ctx, func(front *group) {
 		if o.demo {
 			front.start("demo", func(ctx context.Context) error { return a.demo(ctx, b) })
@@ -137,6 +137,7 @@ func (b *bridge) run(ctx context.Context, more func(front *group)) error {
 	back := newGroup(context.WithoutCancel(ctx))
 	defer back.stop()
 	back.start("agents", b.agents.Run)
+	back.start("mappings", b.mappings.run)
 	back.start("devices", func(ctx context.Context) error { b.joint.Run(ctx); return nil })
 
 	front := newGroup(context.WithoutCancel(ctx))

@@ -39,6 +39,12 @@
 // and rows. from may be a list: the first that the CPE has. access: readOnly
 // forbids writing; what cannot be converted back is read-only by itself.
 //
+// What the rest cannot say, CEL does: inputs with names, read over them, and write,
+// one expression for each input that is set, over them and value. A condition can
+// be an expression too. An object with each: {list: X, most: N} makes a row of each
+// item of a list; item: each is that item. examples stand beside a rule and are
+// tried by Set.Test.
+//
 // # Profiles
 //
 // A file that begins with `profile: NAME` says how the CPE of a kind have to be

@@ -69,6 +69,7 @@ func TestProblemsAreToldWithFileAndLine(t *testing.T) {
 		{"unknown parameter", object + "    params:\n      SSSID: SSID\n", []string{"f.yaml:7", "Device.WiFi.SSID.{i}.SSSID"}},
 		{"parameter of another object", object + "    params:\n      Channel: Channel\n", []string{"f.yaml:7", "did you mean Device.WiFi."}},
 		{"parameter twice", object + "    params:\n      SSID: A\n      SSID: B\n", []string{"f.yaml:8", "SSID", "twice"}},
+		{"misspelt parameter", object + "    params:\n      Enabel: Enable\n", []string{"f.yaml:7", "did you mean Device.WiFi.SSID.{i}.Enable?"}},
 		{"unknown conversion", object + "    params:\n      SSID: {from: SSID, upper: true}\n", []string{"f.yaml:7", `"upper"`}},
 		{"no source", object + "    params:\n      SSID: {not: true}\n", []string{"f.yaml:7", "exactly one of"}},
 		{"two sources", object + "    params:\n      SSID: {from: SSID, const: x}\n", []string{"f.yaml:7", "exactly one of"}},

@@ -27,6 +27,7 @@ const (
 type Program struct {
 	Schema *dm.Schema
 
+	set      *Set
 	template *tree.Template
 	entries  []*entry
 	tables   []*table  // in the order of depth: parents first
@@ -122,6 +123,9 @@ type bound struct {
 
 // Mappings returns the names of the mapping files in use.
 func (p *Program) Mappings() string { return strings.Join(p.names, ", ") }
+
+// Set returns the files that the program was compiled from.
+func (p *Program) Set() *Set { return p.set }
 
 // Template returns the template that the program is compiled for.
 func (p *Program) Template() *tree.Template { return p.template }

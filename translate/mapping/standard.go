@@ -6,7 +6,6 @@ import (
 	"compress/gzip"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -196,33 +195,6 @@ func (e *element) node(name string) *dm.Node {
 		n.InArgs, n.OutArgs, n.Required = e.in, e.out, e.need
 	case dm.Event:
 		n.Args = e.out
-	}
-	return n
-}
-
-// suggest returns the known path that looks most like the given one, "" if none
-// does.
-func (s *standard) suggest(path string) string {
-	name := path[strings.LastIndexByte(strings.TrimSuffix(path, "."), '.')+1:]
-	var best []string
-	for p := range s.elements {
-		if strings.EqualFold(p, path) {
-			return p
-		}
-		if strings.HasSuffix(p, "."+name) {
-			best = append(best, p)
-		}
-	}
-	if len(best) == 0 {
-		return ""
-	}
-	return slices.MinFunc(best, func(a, b string) int { return shared(b, path) - shared(a, path) })
-}
-
-func shared(a, b string) int {
-	n := 0
-	for n < len(a) && n < len(b) && a[n] == b[n] {
-		n++
 	}
 	return n
 }

@@ -90,6 +90,7 @@ type Explanation struct {
 	Error      string    `json:"error,omitempty"` // why there is no value
 	ReadAt     time.Time `json:"read_at,omitzero"`
 	Writable   bool      `json:"writable"`
+	ReadOnly   string    `json:"read_only,omitempty"`  // why it is not writable
 	Conversion string    `json:"conversion,omitempty"` // in words
 	Rule       string    `json:"rule,omitempty"`       // file and line of the mapping
 	Profiles   []string  `json:"profiles,omitempty"`   // device profiles of the device

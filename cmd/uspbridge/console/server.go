@@ -20,6 +20,7 @@ type Config struct {
 	Fleet  Fleet
 
 	Credentials Credentials // of CPE; nil: the API has none
+	Mappings    Mappings
 
 	Ready    func() []Check
 	Gatherer prometheus.Gatherer
@@ -90,6 +91,9 @@ func (s *Server) routes() http.Handler {
 	closed.HandleFunc("GET /api/devices/{endpoint}/coverage", s.apiCoverage)
 	closed.HandleFunc("GET /api/devices/{endpoint}/audit", s.apiAudit)
 	closed.HandleFunc("POST /api/captures", s.apiCapture)
+	if s.cfg.Mappings != nil {
+		closed.HandleFunc("POST /api/mappings/reload", s.apiReloadMappings)
+	}
 	if s.cfg.Credentials != nil {
 		closed.HandleFunc("GET /api/credentials", s.apiCredentials)
 		closed.HandleFunc("POST /api/credentials", s.apiApplyCredentials)
