@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -22,113 +21,6 @@ import (
 func (a *app) mappingCommand() *cobra.Command {
 	return a.group("mapping", "Check mapping files and see how devices are mapped",
 		a.mappingCheckCommand(), a.mappingTestCommand(), a.mappingCoverageCommand(), a.mappingExplainCommand(), a.mappingReloadCommand())
-}
-
-// checked is what `uspbridge mapping check --json` prints.
-type checked struct {
-	OK       bool     `json:"ok"`
-	Mappings []string `json:"mappings"` // all that are loaded, the embedded ones too
-	Profiles []string `json:"profiles"` // the same of device profiles
-	Problems []string `json:"problems,omitempty"`
-}
-
-func (a *app) mappingCheckCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "check FILE|DIR", Short: "Check mapping files, over the embedded ones",
-		Args: takes(cobra.ExactArgs(1), "one file or directory"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			set, err := operatorMappings(args[0])
-			if errors.As(err, new(mappingProblems)) {
-				r := checked{Problems: strings.Split(err.Error(), "\n")}
-				if a.json {
-					if err := a.print(r, nil); err != nil {
-						return err
-					}
-				}
-				return fmt.Errorf("%s:\n%w", args[0], err)
-			} else if err != nil {
-				return err
-			}
-			r := checked{OK: true, Mappings: set.Names(), Profiles: set.Profiles()}
-			return a.print(r, func(w io.Writer) {
-				fmt.Fprintf(w, "%s: no problems; loaded mappings: %s; profiles: %s\n", args[0], strings.Join(r.Mappings, ", "), strings.Join(r.Profiles, ", "))
-			})
-		},
-	}
-}
-
-// mappingProblems are what is wrong in mapping files.
-type mappingProblems struct{ error }
-
-// operatorMappings loads a file or directory over the embedded ones.
-func operatorMappings(name string) (*mapping.Set, error) {
-	files, err := mappingFiles(name)
-	if err != nil {
-		return nil, err
-	}
-	if err := anyYAML(files, name); err != nil {
-		return nil, err
-	}
-	set, err := mapping.Load(files)
-	if err != nil {
-		return nil, mappingProblems{err}
-	}
-	return set, nil
-}
-
-// mappingFiles returns a directory, or one file of it, as a file system.
-func mappingFiles(name string) (fs.FS, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if info.IsDir() {
-		return os.DirFS(name), nil
-	}
-	if !isYAML(name) {
-		return nil, usagef("%s is not a mapping file: its name must end in .yaml or .yml", name)
-	}
-	return oneFile{os.DirFS(filepath.Dir(name)), filepath.Base(name)}, nil
-}
-
-func isYAML(name string) bool {
-	ext := filepath.Ext(name)
-	return ext == ".yaml" || ext == ".yml"
-}
-
-// anyYAML wants at least one file to check: that an empty directory has no
-// problems would hide that another was meant.
-func anyYAML(files fs.FS, name string) error {
-	found := false
-	err := fs.WalkDir(files, ".", func(file string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && isYAML(file) {
-			found = true
-			return fs.SkipAll
-		}
-		return err
-	})
-	if err == nil && !found {
-		return fmt.Errorf("%s: there is no mapping file or device profile to check; their names end in .yaml or .yml", name)
-	}
-	return err
-}
-
-// oneFile is a directory in which only one file can be seen.
-type oneFile struct {
-	fs.FS
-	name string
-}
-
-// ReadDir implements fs.ReadDirFS.
-func (f oneFile) ReadDir(dir string) ([]fs.DirEntry, error) {
-	if dir != "." {
-		return nil, &fs.PathError{Op: "readdir", Path: dir, Err: fs.ErrNotExist}
-	}
-	info, err := fs.Stat(f.FS, f.name)
-	if err != nil {
-		return nil, err
-	}
-	return []fs.DirEntry{fs.FileInfoToDirEntry(info)}, nil
 }
 
 func (a *app) mappingCoverageCommand() *cobra.Command {
@@ -169,14 +61,9 @@ func (a *app) coverage(ctx context.Context, f *consoleFlags, dir, name string) (
 }
 
 func fileCoverage(name, dir string) (r console.Report, err error) {
-	file, err := os.Open(name)
+	device, err := openTreeFile(name)
 	if err != nil {
 		return r, err
-	}
-	defer file.Close()
-	device, err := readTreeFile(file)
-	if err != nil {
-		return r, fmt.Errorf("%s: %w", name, err)
 	}
 	set, err := loadMappings(dir)
 	if err != nil {

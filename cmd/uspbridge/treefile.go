@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -26,6 +27,19 @@ type treeFile struct {
 
 // maxTreeLines bounds what is read of a tree file.
 const maxTreeLines = 200_000
+
+func openTreeFile(name string) (*treeFile, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	f, err := readTreeFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return f, nil
+}
 
 func readTreeFile(r io.Reader) (*treeFile, error) {
 	in := csv.NewReader(r)
@@ -57,6 +71,9 @@ func readTreeFile(r io.Reader) (*treeFile, error) {
 		}
 		f.take(func(column string) string {
 			if i, ok := columns[column]; ok && i < len(record) {
+				if column == "value" {
+					return record[i] // blanks may belong to it
+				}
 				return strings.TrimSpace(record[i])
 			}
 			return ""
@@ -116,22 +133,37 @@ func afterRoot(name string) string {
 
 func isTrue(s string) bool { return strings.EqualFold(s, "true") || s == "1" }
 
-// coverage compiles the mappings for the device of the file and reports how its
-// parameters are mapped.
+// coverage reports how the parameters of the device of the file are mapped.
 func (f *treeFile) coverage(set *mapping.Set) (mapping.Report, error) {
+	program, t, err := f.compile(set)
+	if err != nil {
+		return mapping.Report{}, err
+	}
+	return mapping.Coverage(program, t), nil
+}
+
+// view returns the device of the file as controllers would see it.
+func (f *treeFile) view(set *mapping.Set) (*mapping.View, error) {
+	program, t, err := f.compile(set)
+	if err != nil {
+		return nil, err
+	}
+	numbers, _, _, _ := program.Reconcile(t, mapping.NewNumbers())
+	return program.View(t, numbers, time.Now), nil
+}
+
+// compile compiles the mappings for the device of the file.
+func (f *treeFile) compile(set *mapping.Set) (*mapping.Program, *tree.Tree, error) {
 	b := tree.NewBuilder(f.root)
 	for i, info := range f.names {
 		b.Add(info, f.types[i])
 	}
 	if n := b.Rejected(); n > 0 && n == len(f.names) {
-		return mapping.Report{}, errors.New("none of its names is a parameter path")
+		return nil, nil, errors.New("none of its names is a parameter path")
 	}
 	template := set.Presume(b.Template(), f.identity)
 	program, err := set.Compile(template, f.identity)
-	if err != nil {
-		return mapping.Report{}, err
-	}
-	return mapping.Coverage(program, f.tree(template)), nil
+	return program, f.tree(template), err
 }
 
 // tree returns the device of the file.

@@ -59,6 +59,7 @@ func (s *Set) Compile(t *tree.Template, id Identity) (*Program, error) {
 	}
 	c.vendor()
 	c.raw()
+	c.stack()
 	c.standardExtras()
 	c.ownNodes()
 	return c.finish()
@@ -262,6 +263,12 @@ func (c *compiler) finish() (*Program, error) {
 		p.tables = append(p.tables, t)
 	}
 	slices.SortFunc(p.tables, func(a, b *table) int {
+		if a.stack != b.stack {
+			if a.stack {
+				return 1 // it is made of all others
+			}
+			return -1
+		}
 		if a.node.Depth != b.node.Depth {
 			return a.node.Depth - b.node.Depth
 		}
@@ -276,6 +283,9 @@ func (c *compiler) finish() (*Program, error) {
 	}
 	for i := range p.bindings {
 		c.aim(&p.bindings[i])
+		if b := &p.bindings[i]; b.node.Name == "LowerLayers" && b.table != nil && b.std != nil && b.node.Path == b.table.node.Path+"LowerLayers" {
+			b.table.lowerLayers = b
+		}
 	}
 	return p, nil
 }

@@ -183,7 +183,8 @@ func isTrue(v string) bool {
 }
 
 // canonical writes a CPE's value as USP has its type (TR-106 3.2): CPE spell
-// booleans 0 and 1, and date and time in many ways.
+// booleans 0 and 1, date and time in many ways, and numbers with units. "" is what
+// cannot be read as a number.
 func canonical(v string, typ dm.Type) string {
 	switch typ {
 	case dm.TypeBoolean:
@@ -191,7 +192,9 @@ func canonical(v string, typ dm.Type) string {
 	case dm.TypeDateTime:
 		return dateTime(v)
 	case dm.TypeInt, dm.TypeLong, dm.TypeUnsignedInt, dm.TypeUnsignedLong:
-		return strings.TrimSpace(v)
+		return wholeNumber(v, typ)
+	case dm.TypeDecimal:
+		return decimal(v)
 	}
 	return v
 }

@@ -45,6 +45,8 @@ func (v *View) Explain(ref dm.Ref) Explanation {
 	switch {
 	case bind.count != nil:
 		x.Conversion = "number of rows"
+	case bind.stack != noStack:
+		x.Conversion = "made of the LowerLayers of all interfaces"
 	case state == Computed && bind.alias:
 		x.Conversion = "alias given by the bridge"
 	case b == nil:

@@ -69,7 +69,11 @@ func compileExpression(text string, variables []string) (*expression, error) {
 	}
 	ast, issues := env.Compile(text)
 	if err := issues.Err(); err != nil {
-		return nil, errors.New(strings.TrimPrefix(oneLine(err.Error()), "ERROR: "))
+		told := strings.TrimPrefix(oneLine(err.Error()), "ERROR: ")
+		if strings.Contains(told, "overlapping identifier") {
+			told += ", which is a word of CEL; give the input another name"
+		}
+		return nil, errors.New(told)
 	}
 	switch kind := ast.OutputType(); kind.Kind() {
 	case cel.StringKind, cel.IntKind, cel.UintKind, cel.DoubleKind, cel.BoolKind, cel.ListKind, cel.DynKind:

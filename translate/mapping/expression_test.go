@@ -169,6 +169,7 @@ func TestProblemsOfExpressions(t *testing.T) {
 		want       []string
 	}{
 		{"unknown variable", param("{inputs: {p: X}, read: q}"), []string{"f.yaml:7", "undeclared reference to 'q'"}},
+		{"a word of CEL as name", param("{inputs: {type: X}, read: type}"), []string{"f.yaml:7", "another name"}},
 		{"syntax", param("{inputs: {p: X}, read: \"p +\"}"), []string{"f.yaml:7", "Syntax error"}},
 		{"types", param("{inputs: {p: X}, read: p + 1}"), []string{"f.yaml:7", "no matching overload"}},
 		{"result", param("{inputs: {p: X}, read: \"{'a': p}\"}"), []string{"f.yaml:7", "a string, number, boolean or list"}},

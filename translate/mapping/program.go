@@ -39,9 +39,11 @@ type Program struct {
 
 // table is a target table.
 type table struct {
-	index   int
-	node    *dm.Node
-	entries []*entry
+	index       int
+	node        *dm.Node
+	entries     []*entry
+	lowerLayers *binding // of interfaces: what they stand on
+	stack       bool     // Device.InterfaceStack, made of all lowerLayers
 }
 
 // entry binds a source object of the CPE to a target object or table: an object
@@ -108,7 +110,8 @@ type binding struct {
 	table *table   // innermost table; for a Table node, the table itself
 	by    []bound
 	count *table // NumberOfEntries of this table
-	alias bool   // given by the bridge where the CPE has none
+	stack stackParam
+	alias bool // given by the bridge where the CPE has none
 	own   string
 	age   time.Duration
 }

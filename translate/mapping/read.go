@@ -78,6 +78,10 @@ func (v *View) Read(ref dm.Ref) (text string, at uint32, state State) {
 	if bind.count != nil {
 		return v.count(bind, ref.Inst)
 	}
+	if bind.stack != noStack {
+		text, state = v.readStack(bind, ref.Inst)
+		return text, 0, state
+	}
 	if b, src := v.bound(bind, ref.Inst); b != nil {
 		text, at, state = v.value(bind, b, ref.Inst, src)
 	}
@@ -111,7 +115,7 @@ func (v *View) value(bind *binding, b *bound, inst, src dm.Instance) (text strin
 				if value.State == tree.Unread {
 					return "", 0, Unread
 				}
-				return v.present(b, value.Text, bind.node.Type), value.At, State(value.State)
+				return known(v.present(b, value.Text, bind.node.Type), bind.node.Type, value.At, State(value.State))
 			}
 		}
 		return "", 0, Absent
@@ -145,6 +149,15 @@ func (v *View) combine(b *bound, src dm.Instance, typ dm.Type) (text string, at 
 	text, err := b.rule.readTexts(texts, typ)
 	if err != nil {
 		return "", 0, Absent // nothing is made up where an expression fails; explain tells why
+	}
+	return known(text, typ, at, state)
+}
+
+// known returns a value with what is known of it. A number that the CPE leaves empty
+// has no value: none is invented.
+func known(text string, typ dm.Type, at uint32, state State) (string, uint32, State) {
+	if text == "" && isNumberType(typ) {
+		return "", 0, Absent
 	}
 	return text, at, state
 }

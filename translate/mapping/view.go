@@ -28,6 +28,8 @@ type tableRows struct {
 	rows    []row     // by inst
 	last    []uint32  // the last number of each
 	sources []sourced // by entry, then source row
+
+	layerings map[dm.Instance]layering // of the interface stack
 }
 
 // row is one row of a target table.
@@ -131,13 +133,10 @@ type rowBuilder struct {
 }
 
 func (b *rowBuilder) build() {
-	for _, e := range b.table.entries {
-		b.view.tree.EachRow(e.from, dm.Instance{}, func(src dm.Instance) bool {
-			if b.view.exists(e, src) {
-				b.add(e, src)
-			}
-			return true
-		})
+	if b.table.stack {
+		b.buildStack()
+	} else {
+		b.buildEntries()
 	}
 	rows := b.out.rows
 	if !slices.IsSortedFunc(rows, compareRows) {
@@ -147,6 +146,17 @@ func (b *rowBuilder) build() {
 	b.out.rows, b.out.last = rows, make([]uint32, len(rows))
 	for i := range rows {
 		b.out.last[i] = rows[i].inst.Last()
+	}
+}
+
+func (b *rowBuilder) buildEntries() {
+	for _, e := range b.table.entries {
+		b.view.tree.EachRow(e.from, dm.Instance{}, func(src dm.Instance) bool {
+			if b.view.exists(e, src) {
+				b.add(e, src)
+			}
+			return true
+		})
 	}
 }
 
