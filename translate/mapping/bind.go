@@ -145,7 +145,11 @@ func (c *compiler) same(e *entry, o *object) (bounds []bound) {
 			if std := c.std.elements[e.target+name]; std == nil || std.kind != dm.Param {
 				continue
 			}
-			if b, ok := c.bind(e, &param{at: o.at, name: name, from: []string{pair[0] + rest}}); ok {
+			p := &param{at: o.at, name: name, from: []string{pair[0] + rest}}
+			if c.std.elements[e.target+name].isPath && c.template.RootPath() != "Device." {
+				p.conv.ref = []string{anyRef}
+			}
+			if b, ok := c.bind(e, p); ok {
 				bounds = append(bounds, b)
 			}
 		}

@@ -47,8 +47,15 @@ func (s *Set) Compile(t *tree.Template, id Identity) (*Program, error) {
 	for _, inRow := range []bool{false, true} { // rows first, then the objects in them
 		for _, f := range files {
 			for _, o := range f.objects {
-				if o.inRow() == inRow {
+				if o.inRow() == inRow && !o.alike {
 					c.object(f, o)
+				}
+			}
+		}
+		for _, f := range files {
+			for _, o := range f.objects {
+				if o.alike {
+					c.alike(s, f, o, inRow)
 				}
 			}
 		}
@@ -155,6 +162,15 @@ func (c *compiler) object(f *file, o *object) {
 		c.give(target+b.rule.name, b)
 		if len(b.refs) > 0 {
 			c.weight[rows]++
+		}
+	}
+}
+
+// alike makes the entries of an object with alike.
+func (c *compiler) alike(s *Set, f *file, o *object, inRow bool) {
+	for _, each := range s.alike(f, o, c.template) {
+		if each.inRow() == inRow {
+			c.object(f, each)
 		}
 	}
 }

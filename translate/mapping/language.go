@@ -53,6 +53,7 @@ type object struct {
 	defaultFrom string      // CPE parameter that names that object where no other does
 	vendor      bool        // vendor parameters of the source go here
 	same        [][2]string // source prefix, target prefix
+	alike       bool        // all objects below have their namesakes below the source
 	each        string      // a list parameter of the source, each item of which is a row
 	item        int         // which item's row this is, from 1; 0: no such object
 	params      []*param
@@ -349,6 +350,7 @@ func (r *reading) objects(n *yaml.Node) []*object {
 		"when":   func(n *yaml.Node) { o.when = r.condition(n) },
 		"each":   func(n *yaml.Node) { each = n },
 		"vendor": func(n *yaml.Node) { o.vendor = r.boolean(n) },
+		"alike":  func(n *yaml.Node) { o.alike = r.boolean(n) },
 		"create": func(n *yaml.Node) {
 			if resolved(n).Kind == yaml.MappingNode {
 				r.fields(n, map[string]func(*yaml.Node){

@@ -21,8 +21,8 @@ func (r *reading) param(key, n *yaml.Node) *param {
 		"const":    func(n *yaml.Node) { v := r.text(n); p.constant = &v },
 		"derive":   func(n *yaml.Node) { p.derive = r.derivation(n) },
 		"join":     func(n *yaml.Node) { p.join = r.texts(n) },
-		"row":      func(n *yaml.Node) { p.reference().targets = r.targets(n) },
-		"rows":     func(n *yaml.Node) { p.reference().targets = r.targets(n); p.reference().all = true },
+		"row":      func(n *yaml.Node) { p.reference().targets = r.tables(n) },
+		"rows":     func(n *yaml.Node) { p.reference().targets = r.tables(n); p.reference().all = true },
 		"of":       func(n *yaml.Node) { p.reference().of = r.text(n) },
 		"ref":      func(n *yaml.Node) { p.conv.ref = r.targets(n) },
 		"inputs":   func(n *yaml.Node) { r.inputs(n, p, &keys) },
@@ -79,10 +79,22 @@ func (r *reading) sources(n *yaml.Node, p *param) {
 
 func (r *reading) targets(n *yaml.Node) []string {
 	list := r.texts(n)
+	if len(list) == 1 && list[0] == anyRef {
+		return list
+	}
 	for _, t := range list {
 		if e := r.standard.elements[generic(t)]; e == nil {
 			r.fail(n, "Device:2 has no object %s", t)
 		}
+	}
+	return list
+}
+
+// tables reads targets that must be named.
+func (r *reading) tables(n *yaml.Node) []string {
+	list := r.targets(n)
+	if len(list) == 1 && list[0] == anyRef {
+		r.fail(n, "any is for ref; a row needs the tables it can be of")
 	}
 	return list
 }

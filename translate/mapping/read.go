@@ -188,6 +188,9 @@ func (v *View) pathOf(object string, targets []string) (string, bool) {
 	if object == "" {
 		return "", false
 	}
+	if len(targets) == 1 && targets[0] == anyRef {
+		return v.anyPath(object)
+	}
 	schema, src, ok := tree.Split(cwmp.Path(strings.TrimSuffix(object, ".") + "."))
 	if !ok {
 		return "", false

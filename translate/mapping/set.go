@@ -149,7 +149,7 @@ func (s *Set) Presume(t *tree.Template, id Identity) *tree.Template {
 		b.Add(cwmp.ParameterInfo{Name: cwmp.Path(name), Writable: true}, cwmp.TypeUnknown)
 	}
 	for _, f := range s.selected(string(t.RootPath()), id) {
-		for _, o := range f.objects {
+		for _, o := range s.expanded(f, t) {
 			table := f.root + generic(o.source)
 			if !empty(t, table) {
 				continue
@@ -177,6 +177,18 @@ func (s *Set) Presume(t *tree.Template, id Identity) *tree.Template {
 		return t
 	}
 	return t.Extend(b.Template())
+}
+
+// expanded returns a file's objects, with those that one with alike stands for.
+func (s *Set) expanded(f *file, t *tree.Template) (list []*object) {
+	for _, o := range f.objects {
+		if o.alike {
+			list = append(list, s.alike(f, o, t)...)
+		} else {
+			list = append(list, o)
+		}
+	}
+	return list
 }
 
 // namesakes returns the standard parameters directly in o's target that o's

@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/uspbridge/uspbridge/usp/dm"
 )
@@ -16,6 +17,9 @@ import (
 type standard struct {
 	elements map[string]*element // by schema path; objects end in '.'
 	commands map[string][]string // object path → paths of its commands and events
+
+	sorting sync.Once
+	objects []string // paths of the live objects, sorted; see under
 }
 
 // element is one row of the table.

@@ -236,11 +236,10 @@ func (v *View) writeReference(b *bound, src dm.Instance, path, value string, dst
 		if item = strings.TrimSpace(item); item == "" {
 			continue
 		}
-		e, row, ok := v.objectOf(item, b.rule.conv.ref)
+		object, ok := v.cpePath(item, b.rule.conv.ref)
 		if !ok {
-			return dst, usp.Errorf(usp.ErrInvalidValue, path, "%q is no row of %s", item, strings.Join(b.rule.conv.ref, " or "))
+			return dst, usp.Errorf(usp.ErrInvalidValue, path, "%q is nothing that this CPE can be pointed to; it takes %s", item, strings.Join(b.rule.conv.ref, " or "))
 		}
-		object := string(tree.Join(e.source, row))
 		if !dotted {
 			object = strings.TrimSuffix(object, ".")
 		}
