@@ -413,7 +413,8 @@ InternetGatewayDevice.Nonsense.B,false,true,1,xsd:string
 		t.Fatalf("exit %d, %s: %v", got.code, got.stderr, err)
 	}
 	want := console.Report{Total: 4, Standard: 1, Vendor: 1, Raw: 2,
-		RawGroups: []console.Group{{Path: "InternetGatewayDevice.Nonsense.", Count: 2}}}
+		RawGroups: []console.Group{{Path: "InternetGatewayDevice.Nonsense.", Count: 2}},
+		RawNames:  []string{"InternetGatewayDevice.Nonsense.A", "InternetGatewayDevice.Nonsense.B"}}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -32,12 +32,18 @@ func (a *app) mappingCoverageCommand() *cobra.Command {
 	}
 	f := a.addConsoleFlags(cmd, 30*time.Second)
 	dir := cmd.Flags().String("mappings", "", "directory of mapping files over the embedded ones (for a file)")
+	raw := cmd.Flags().Bool("raw", false, "also list every raw parameter")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		r, err := a.coverage(cmd.Context(), f, *dir, args[0])
 		if err != nil {
 			return err
 		}
-		return a.print(r, func(w io.Writer) { printReport(w, r) })
+		return a.print(r, func(w io.Writer) {
+			printReport(w, r)
+			if *raw {
+				fmt.Fprintf(w, "\n%s\n", strings.Join(r.RawNames, "\n"))
+			}
+		})
 	}
 	return cmd
 }
@@ -94,7 +100,7 @@ func loadMappings(dir string) (*mapping.Set, error) {
 }
 
 func newReport(r mapping.Report) console.Report {
-	out := console.Report{Total: r.Total, Standard: r.Standard, Vendor: r.Vendor, Raw: r.Raw, RawGroups: []console.Group{}}
+	out := console.Report{Total: r.Total, Standard: r.Standard, Vendor: r.Vendor, Raw: r.Raw, RawGroups: []console.Group{}, RawNames: r.RawNames}
 	for _, g := range r.RawGroups {
 		out.RawGroups = append(out.RawGroups, console.Group{Path: g.Path, Count: g.Count})
 	}

@@ -76,6 +76,11 @@ func (c *compiler) bind(e *entry, p *param) (b bound, ok bool) {
 	default:
 		b.refs = slices.DeleteFunc(c.references(e, p.from), func(r reference) bool { return r.param < 0 })
 	}
+	if p.conv.lookup != nil {
+		if b.lookup = c.lookup(e, p.conv.lookup); b.lookup == nil {
+			return b, false
+		}
+	}
 	for _, r := range b.refs {
 		ok = ok || r.param >= 0
 	}
@@ -99,6 +104,20 @@ func (c *compiler) settle() {
 					c.used[r.param] = true
 				}
 			}
+		}
+	}
+	c.settleCounts()
+}
+
+// settleCounts notes the CPE's counts of rows that controllers see counted. They are
+// under their raw paths too: a CPE may count wrong.
+func (c *compiler) settleCounts() {
+	for _, e := range c.entries {
+		if e.table == nil || c.std.elements[e.target] == nil || c.std.elements[e.target].count == "" || !c.whole(e) || !strings.HasSuffix(e.source, ".{i}.") {
+			continue
+		}
+		if p, ok := c.countOf(e.from); ok {
+			c.counts[p] = true
 		}
 	}
 }

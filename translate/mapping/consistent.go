@@ -37,7 +37,7 @@ type consistency struct {
 
 func (c *consistency) fail(ref dm.Ref, value, format string, args ...any) {
 	x := c.view.Explain(ref)
-	own := len(x.CWMPValues) == 1 && x.CWMPValues[0] == value
+	own := len(x.CWMPValues) == 1 && strings.TrimSuffix(x.CWMPValues[0], ".") == value
 	if ref.Node.Kind == dm.Table { // a row that the CPE has at the same place
 		own = len(x.CWMPPaths) == 1 && x.CWMPPaths[0] == x.USPPath
 	}

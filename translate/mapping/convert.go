@@ -28,6 +28,7 @@ type converter struct {
 	base64Hex      bool
 	dateTime       string
 	ref            []string // CPE path to the USP path of the row in one of these tables
+	lookup         *lookup  // values are identifiers of rows, for ref
 	path           bool     // a path of this data model, which some CPE end with a dot
 }
 

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,7 +12,8 @@ import (
 // Report tells what share of a device's parameters has a standard home.
 type Report struct {
 	Total, Standard, Vendor, Raw int
-	RawGroups                    []Group // largest first
+	RawGroups                    []Group  // largest first
+	RawNames                     []string // their parameters, with {i}, sorted
 }
 
 // Group is a subtree whose parameters have no home but raw.
@@ -30,8 +32,11 @@ func Coverage(p *Program, t *tree.Tree) Report {
 		}
 		homes[id] = best
 	}
+	for id := range p.counts {
+		homes[id] = homeStandard
+	}
 	var r Report
-	groups := map[string]int{}
+	groups, names := map[string]int{}, map[string]bool{}
 	t.ForEach(func(id tree.ParamID, _ dm.Instance, _ tree.Value) bool {
 		r.Total++
 		h, ok := homes[id]
@@ -43,9 +48,11 @@ func Coverage(p *Program, t *tree.Tree) Report {
 		default:
 			r.Raw++
 			groups[group(p.template.Params[id].Path)]++
+			names[p.template.Params[id].Path] = true
 		}
 		return true
 	})
+	r.RawNames = slices.Sorted(maps.Keys(names))
 	for path, n := range groups {
 		r.RawGroups = append(r.RawGroups, Group{path, n})
 	}

@@ -26,6 +26,7 @@
 //	                                 # object that a new row is created in; default: as the CPE allows
 //	    vendor: true                 # vendor parameters of the source come here; default: where most of it is shown
 //	    same: {"Stats.": "Stats."}   # every parameter with this prefix has its namesake under that one
+//	    alike: true                  # so has every object and table below
 //	    params:
 //	      SSID: SSID                 # one to one
 //	      Status: {from: Status, enum: {Up: Up, "*": Unknown}}
@@ -35,7 +36,7 @@
 // text: hex, base64: hex, datetime: true or local, item: n of a list, list: {}
 // (enum by item), join: [A, B] into one list, const, derive with a named
 // function, row and rows (paths of rows that stem from the same source object;
-// of: names another), ref (a CWMP path as value), and a decision table of inputs
+// of: names another), ref (a CWMP path as value; lookup: makes one of a row's key), and a decision table of inputs
 // and rows. from may be a list: the first that the CPE has. access: readOnly
 // forbids writing; what cannot be converted back is read-only by itself.
 //

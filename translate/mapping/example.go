@@ -165,7 +165,7 @@ func (p *param) texts(x example) ([]string, error) {
 }
 
 // readTexts makes a value of those of the rule's sources. It fails where an
-// expression does.
+// expression does, and where no row of a table fits.
 func (p *param) readTexts(texts []string, typ dm.Type) (string, error) {
 	switch {
 	case p.expr != nil:
@@ -174,7 +174,11 @@ func (p *param) readTexts(texts []string, typ dm.Type) (string, error) {
 	case p.derive != nil:
 		return p.derive.fn(texts), nil
 	case p.inputs != nil:
-		return decide(p.table, texts), nil
+		value, ok := decide(p.table, texts)
+		if !ok {
+			return "", fmt.Errorf("no row of the table fits %q", texts)
+		}
+		return value, nil
 	case p.join != nil:
 		return joinTexts(texts), nil
 	}

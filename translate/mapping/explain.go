@@ -73,9 +73,9 @@ func (v *View) readOnly(bind *binding, b *bound) string {
 	}
 }
 
-// explainFailure says why an expression makes no value.
+// explainFailure says why an expression or a table makes no value.
 func (v *View) explainFailure(x *Explanation, b *bound, ref dm.Ref) {
-	if b.rule.expr == nil || len(x.CWMPValues) == 0 {
+	if b.rule.inputs == nil || len(x.CWMPValues) == 0 {
 		return
 	}
 	_, src := v.bound(v.program.binding(ref.Node), ref.Inst)

@@ -37,6 +37,7 @@ func (r *reading) each(o *object, n *yaml.Node) []*object {
 	most := 0
 	r.fields(n, map[string]func(*yaml.Node){
 		"list": func(n *yaml.Node) { o.each = r.text(n) },
+		"not":  func(n *yaml.Node) { o.noItems = r.texts(n) },
 		"most": func(n *yaml.Node) { most = int(r.number(n)) },
 	})
 	if o.each == "" || most < 1 || most > maxItems {

@@ -56,6 +56,7 @@ type object struct {
 	alike       bool        // all objects below have their namesakes below the source
 	each        string      // a list parameter of the source, each item of which is a row
 	item        int         // which item's row this is, from 1; 0: no such object
+	noItems     []string    // items that are no row
 	params      []*param
 }
 

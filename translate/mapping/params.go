@@ -25,6 +25,7 @@ func (r *reading) param(key, n *yaml.Node) *param {
 		"rows":     func(n *yaml.Node) { p.reference().targets = r.tables(n); p.reference().all = true },
 		"of":       func(n *yaml.Node) { p.reference().of = r.text(n) },
 		"ref":      func(n *yaml.Node) { p.conv.ref = r.targets(n) },
+		"lookup":   func(n *yaml.Node) { p.conv.lookup = r.lookup(n) },
 		"inputs":   func(n *yaml.Node) { r.inputs(n, p, &keys) },
 		"read":     func(n *yaml.Node) { keys.read = n },
 		"write":    func(n *yaml.Node) { keys.write = n },
@@ -71,6 +72,9 @@ func (r *reading) sources(n *yaml.Node, p *param) {
 		if len(row.when) != len(p.inputs) {
 			r.fail(n, "%s: a row of the table has %d cells for %d inputs", p.name, len(row.when), len(p.inputs))
 		}
+	}
+	if p.conv.lookup != nil && p.conv.ref == nil {
+		r.fail(n, "%s: lookup makes a path of the CPE; ref says of which table the row is", p.name)
 	}
 	if p.rows != nil && len(p.rows.targets) == 0 {
 		r.fail(n, "%s: of without row or rows", p.name)

@@ -34,6 +34,7 @@ type Program struct {
 	bindings []binding // by dm.Node.ID
 	targets  map[tree.ParamID][]*binding
 	rowsHang map[tree.ParamID]bool
+	counts   map[tree.ParamID]bool // the CPE's counts of rows that controllers see counted
 	names    []string
 }
 
@@ -122,6 +123,7 @@ type bound struct {
 	rule      *param
 	refs      []reference
 	relations [][]relation // of rule.rows, by target
+	lookup    *boundLookup // of rule.conv.lookup
 }
 
 // Mappings returns the names of the mapping files in use.

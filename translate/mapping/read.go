@@ -115,7 +115,7 @@ func (v *View) value(bind *binding, b *bound, inst, src dm.Instance) (text strin
 				if value.State == tree.Unread {
 					return "", 0, Unread
 				}
-				return known(v.present(b, value.Text, bind.node.Type), bind.node.Type, value.At, State(value.State))
+				return known(v.present(b, src, value.Text, bind.node.Type), bind.node.Type, value.At, State(value.State))
 			}
 		}
 		return "", 0, Absent
@@ -148,7 +148,7 @@ func (v *View) combine(b *bound, src dm.Instance, typ dm.Type) (text string, at 
 	}
 	text, err := b.rule.readTexts(texts, typ)
 	if err != nil {
-		return "", 0, Absent // nothing is made up where an expression fails; explain tells why
+		return "", 0, Absent // nothing is made up where an expression fails or no row fits; explain tells why
 	}
 	return known(text, typ, at, state)
 }
@@ -169,13 +169,17 @@ func joinTexts(texts []string) string {
 }
 
 // present converts a CPE's value.
-func (v *View) present(b *bound, text string, typ dm.Type) string {
+func (v *View) present(b *bound, src dm.Instance, text string, typ dm.Type) string {
 	if b.rule.conv.ref == nil {
 		return b.rule.conv.read(text, typ)
 	}
 	var paths []string
 	for object := range strings.SplitSeq(text, ",") {
-		if path, ok := v.pathOf(strings.TrimSpace(object), b.rule.conv.ref); ok {
+		object = strings.TrimSpace(object)
+		if b.lookup != nil {
+			object = b.lookup.path(v, src, object)
+		}
+		if path, ok := v.pathOf(object, b.rule.conv.ref); ok {
 			paths = append(paths, path)
 		}
 	}
@@ -210,8 +214,9 @@ func rowPath(t *table, inst dm.Instance) string {
 	return strings.TrimSuffix(dm.Ref{Node: t.node, Inst: inst}.Path(), ".")
 }
 
-// decide returns the value of the first row of a decision table that fits.
-func decide(table []decision, inputs []string) string {
+// decide returns the value of the first row of a decision table that fits; ok is
+// false if none does.
+func decide(table []decision, inputs []string) (value string, ok bool) {
 	for _, row := range table {
 		fits := true
 		for i, cell := range row.when {
@@ -221,10 +226,10 @@ func decide(table []decision, inputs []string) string {
 			}
 		}
 		if fits {
-			return row.value
+			return row.value, true
 		}
 	}
-	return ""
+	return "", false
 }
 
 // rowPaths returns the path of the row that a row rule leads to, or the paths of

@@ -104,12 +104,21 @@ func (v *View) exists(e *entry, src dm.Instance) bool {
 		return false
 	}
 	if e.list != nil {
-		list, _ := v.text(e.list[0], src)
-		if items := itemsOf(list); len(items) < e.rule.item || items[e.rule.item-1] == "" {
+		if item := v.item(e, src); item == "" || slices.Contains(e.rule.noItems, item) {
 			return false
 		}
 	}
 	return e.when == nil || e.rule.when.holds(func(i int) (string, bool) { return v.text(e.when[i], src) })
+}
+
+// item returns the item of a list that an entry's row stands for, "" if the list is
+// shorter.
+func (v *View) item(e *entry, src dm.Instance) string {
+	list, _ := v.text(e.list[0], src)
+	if items := itemsOf(list); len(items) >= e.rule.item {
+		return items[e.rule.item-1]
+	}
+	return ""
 }
 
 // text returns the value of a source parameter, if it is there.
@@ -130,6 +139,7 @@ type rowBuilder struct {
 	next  *numbered         // inside Reconcile: numbers as they become
 	fresh func(dm.Ref)      // inside Reconcile: told of rows that have come
 	twice map[rowKey]uint32 // rows of the keys seen
+	items map[rowKey]uint32 // rows of the list items seen
 }
 
 func (b *rowBuilder) build() {
@@ -197,7 +207,20 @@ func (b *rowBuilder) instance(e *entry, src dm.Instance) (inst dm.Instance, merg
 	if e.copied {
 		return parent.Append(src.Last()), false, true
 	}
+	if e.list == nil {
+		number, merged, ok := b.number(e, src, b.key(e, parent, src))
+		return parent.Append(number), merged, ok
+	}
+	// An item that several lists have is one row: that of the first.
+	item := rowKey{parent: parent, id: b.view.item(e, src)}
+	if number, seen := b.items[item]; seen {
+		return parent.Append(number), true, true
+	}
 	number, merged, ok := b.number(e, src, b.key(e, parent, src))
+	if b.items == nil {
+		b.items = map[rowKey]uint32{}
+	}
+	b.items[item] = number
 	return parent.Append(number), merged, ok
 }
 

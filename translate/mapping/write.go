@@ -92,6 +92,7 @@ func (v *View) writeExpression(b *bound, src dm.Instance, path, value string, ty
 		r := b.refs[b.rule.expr.write[i].input]
 		now, there := v.text(r, src)
 		switch {
+		case now == text && len(sets) > 1: // as it should be, or not there and not needed
 		case !there:
 			return dst, usp.Errorf(usp.ErrUnsupportedParameter, path, "the CPE lacks a parameter in this row that would have to be set")
 		case v.program.template.Param(r.param).Writable:
@@ -240,10 +241,17 @@ func (v *View) writeReference(b *bound, src dm.Instance, path, value string, dst
 		if !ok {
 			return dst, usp.Errorf(usp.ErrInvalidValue, path, "%q is nothing that this CPE can be pointed to; it takes %s", item, strings.Join(b.rule.conv.ref, " or "))
 		}
-		if !dotted {
+		if b.lookup != nil {
+			if object, ok = b.lookup.identifier(v, src, object); !ok {
+				return dst, usp.Errorf(usp.ErrInvalidValue, path, "the CPE has no way to name %q here", item)
+			}
+		} else if !dotted {
 			object = strings.TrimSuffix(object, ".")
 		}
 		objects = append(objects, object)
+	}
+	if len(objects) == 0 && b.lookup != nil {
+		objects = []string{b.lookup.none}
 	}
 	return v.assign(b, src, path, dm.TypeString, strings.Join(objects, ","), dst)
 }

@@ -106,11 +106,12 @@ type Source struct {
 
 // Report says what share of a device's parameters has which home.
 type Report struct {
-	Total     int     `json:"total"`
-	Standard  int     `json:"standard"`   // at a standard Device:2 path
-	Vendor    int     `json:"vendor"`     // under a vendor name
-	Raw       int     `json:"raw"`        // below Device.X_USPBRIDGE_CWMP.Raw.
-	RawGroups []Group `json:"raw_groups"` // largest first
+	Total     int      `json:"total"`
+	Standard  int      `json:"standard"`   // at a standard Device:2 path
+	Vendor    int      `json:"vendor"`     // under a vendor name
+	Raw       int      `json:"raw"`        // below Device.X_USPBRIDGE_CWMP.Raw.
+	RawGroups []Group  `json:"raw_groups"` // largest first
+	RawNames  []string `json:"raw_names"`  // the parameters in them, with {i} for instances
 }
 
 // Group is a CPE object with raw parameters.
