@@ -150,8 +150,8 @@ func (c *compiler) object(f *file, o *object) {
 		}
 	}
 	bounds := c.boundOf(e, o)
-	if len(bounds) == 0 {
-		return
+	if len(bounds) == 0 && !(strings.HasSuffix(target, "{i}.") && strings.HasSuffix(source, "{i}.")) {
+		return // a row is one even if all that is in it lies deeper
 	}
 	if fresh && rows == e {
 		c.enter(e)

@@ -173,6 +173,13 @@ func (v *View) present(b *bound, src dm.Instance, text string, typ dm.Type) stri
 	if b.rule.conv.ref == nil {
 		return b.rule.conv.read(text, typ)
 	}
+	if n := b.rule.conv.item; n > 0 {
+		items := itemsOf(text)
+		if n > len(items) {
+			return ""
+		}
+		text = items[n-1]
+	}
 	var paths []string
 	for object := range strings.SplitSeq(text, ",") {
 		object = strings.TrimSpace(object)
