@@ -7,7 +7,7 @@ import "embed"
 // Files are the mapping files, one folder for each root data model, and the
 // device profiles.
 //
-//go:embed tr098/*.yaml tr181/*.yaml profiles/*.yaml
+//go:embed tr098/*.yaml tr106/*.yaml tr181/*.yaml profiles/*.yaml
 var Files embed.FS
 
 // Device2 is the table of Device:2.19 for USP and its services, gzipped, made

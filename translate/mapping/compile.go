@@ -120,6 +120,9 @@ func (c *compiler) tab(path string) *table {
 // goes before it, does not name.
 func (c *compiler) object(f *file, o *object) {
 	source, target := f.root+generic(o.source), generic(o.target)
+	if source == target && f.root == "Device." && len(o.params) == 0 {
+		return // it keeps its path by itself
+	}
 	key := fmt.Sprint(target, "<", f.root, o.source, "#", o.item)
 	e := c.done[key]
 	fresh := e == nil
@@ -150,7 +153,7 @@ func (c *compiler) object(f *file, o *object) {
 		}
 	}
 	bounds := c.boundOf(e, o)
-	if len(bounds) == 0 && !(strings.HasSuffix(target, "{i}.") && strings.HasSuffix(source, "{i}.")) {
+	if len(bounds) == 0 && !strings.HasSuffix(target, "{i}.") {
 		return // a row is one even if all that is in it lies deeper
 	}
 	if fresh && rows == e {

@@ -10,7 +10,7 @@
 // A file is YAML. Unknown keys are errors, told with file and line.
 //
 //	mapping: tr098-wifi              # unique name
-//	root: InternetGatewayDevice.     # the CPE's root data model
+//	root: InternetGatewayDevice.     # the CPE's root data model, or a list of roots
 //	for: {manufacturer: …}           # optional: regular expressions over manufacturer, oui, product_class,
 //	                                 # hardware_version, software_version; such a file goes before the others
 //	identity: true                   # what Device:2 knows keeps its path (TR-181 CPE)

@@ -26,7 +26,8 @@ const (
 type file struct {
 	name     string // of the file
 	mapping  string
-	root     string
+	root     string // of the devices it is selected for; one of roots
+	roots    []string
 	match    map[string]*regexp.Regexp
 	identity bool
 	ages     map[string]time.Duration
@@ -257,8 +258,11 @@ func (r *reading) file(n *yaml.Node) *file {
 		"mapping":  func(n *yaml.Node) { f.mapping = r.text(n) },
 		"identity": func(n *yaml.Node) { f.identity = r.boolean(n) },
 		"root": func(n *yaml.Node) {
-			if f.root = r.text(n); !strings.HasSuffix(f.root, ".") {
-				r.fail(n, "root: %q must end with a dot, as InternetGatewayDevice.", f.root)
+			f.roots = r.texts(n)
+			for _, root := range f.roots {
+				if !strings.HasSuffix(root, ".") {
+					r.fail(n, "root: %q must end with a dot, as InternetGatewayDevice.", root)
+				}
 			}
 		},
 		"for": func(n *yaml.Node) { r.selectors(n, f.match) },

@@ -122,8 +122,10 @@ func claim(own map[string]string, what, file string) error {
 // selected returns the files for a device.
 func (s *Set) selected(root string, id Identity) (files []*file) {
 	for _, f := range s.files {
-		if f.root == root && fits(f.match, id) {
-			files = append(files, f)
+		if slices.Contains(f.roots, root) && fits(f.match, id) {
+			selected := *f
+			selected.root = root
+			files = append(files, &selected)
 		}
 	}
 	return files
