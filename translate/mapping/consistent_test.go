@@ -40,9 +40,7 @@ func TestInterfaceStack(t *testing.T) {
 	}
 
 	// A row of the stack keeps its number when an interface goes, and when it is back.
-	d := gatewayTree(t)
-	less := device(t, withoutLines(gateway, "WLANConfiguration.2."))
-	less = less.Onto(d.Template())
+	less := device(t, withoutLines(gateway, "WLANConfiguration.2.")).Onto(s.p.Template())
 	again, created, deleted, changed := s.p.Reconcile(less, s.n)
 	if !changed || !slices.ContainsFunc(deleted, func(r dm.Ref) bool { return r.Node.Path == stackTable }) {
 		t.Fatalf("created %v, deleted %v", created, deleted)

@@ -74,13 +74,13 @@ func (s *Set) Test() (results []ExampleResult) {
 			}
 			for _, p := range o.params {
 				path := generic(o.target) + p.name
-				typ := dm.TypeString
+				typ, back := dm.TypeString, p.noWayBack() == ""
 				if e := s.standard.elements[path]; e != nil {
-					typ = e.typ
+					typ, back = e.typ, back && e.access != dm.ReadOnly
 				}
 				for _, x := range p.examples {
 					r := ExampleResult{At: x.at, Path: path, Example: x.String()}
-					if err := p.try(x, typ); err != nil {
+					if err := p.try(x, typ, back); err != nil {
 						r.Problem = err.Error()
 					}
 					results = append(results, r)
@@ -103,8 +103,8 @@ func (x example) String() string {
 	return fmt.Sprintf("%s is %q", strings.Join(parts, " "), x.usp)
 }
 
-// try tries one example.
-func (p *param) try(x example, typ dm.Type) error {
+// try tries one example, in both directions if values can be set.
+func (p *param) try(x example, typ dm.Type, back bool) error {
 	texts, err := p.texts(x)
 	if err != nil {
 		return err
@@ -116,14 +116,16 @@ func (p *param) try(x example, typ dm.Type) error {
 	if got != x.usp {
 		return fmt.Errorf("it reads as %q, not %q", got, x.usp)
 	}
-	if x.oneWay || p.noWayBack() != "" {
+	if x.oneWay || !back {
 		return nil
 	}
 	if texts, err = p.writeTexts(x.usp, texts, typ); err != nil {
 		return fmt.Errorf("setting %q: %w; say back: no if that is meant", x.usp, err)
 	}
-	if got, err = p.readTexts(texts, typ); err != nil || got != x.usp {
-		return fmt.Errorf("setting %q sets %q, which reads as %q (%w); say back: no if that is meant", x.usp, texts, got, err)
+	if got, err = p.readTexts(texts, typ); err != nil {
+		return fmt.Errorf("setting %q sets %q: %w", x.usp, texts, err)
+	} else if got != x.usp {
+		return fmt.Errorf("setting %q sets %q, which reads as %q; say back: no if that is meant", x.usp, texts, got)
 	}
 	return nil
 }

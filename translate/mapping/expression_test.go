@@ -210,7 +210,7 @@ func TestExamples(t *testing.T) {
 		{"same value", "TransmitPower: {from: X, examples: [{cpe: \"7\", usp: \"7\"}]}", ""},
 		{"enum", "Status: {from: X, enum: {up: Up, \"*\": Down}, examples: [{cpe: up, usp: Up}, {cpe: sleeping, usp: Down, back: no}]}", ""},
 		{"enum wrong", "Status: {from: X, enum: {up: Up}, examples: [{cpe: up, usp: Down}]}", `reads as "Up", not "Down"`},
-		{"enum not back", "Status: {from: X, enum: {up: Up, \"*\": Down}, examples: [{cpe: x, usp: Down}]}", "back: no"},
+		{"enum not back", "AutoChannelEnable: {from: X, enum: {up: \"true\", \"*\": \"false\"}, examples: [{cpe: x, usp: \"false\"}]}", "back: no"},
 		{"unit", "TransmitPower: {from: X, mul: 10, examples: [{cpe: \"7\", usp: \"70\"}]}", ""},
 		{"boolean", "Enable: {from: X, not: true, examples: [{cpe: \"1\", usp: \"false\"}, {cpe: \"false\", usp: \"true\"}]}", ""},
 		{"item", "TransmitPower: {from: X, item: 2, examples: [{cpe: \"7, 8\", usp: \"8\"}]}", ""},

@@ -55,7 +55,7 @@ func TestGatewayAsDevice2(t *testing.T) {
 		{"Device.PPP.Interface.1.Username", "user@example.com"},
 		{"Device.X_EXAMPLE_Rules.Rule.4.Name", "drop"},
 		{"Device.X_USPBRIDGE_CWMP.Raw.InternetGatewayDevice.ManagementServer.PeriodicInformInterval", "300"},
-		{"Device.X_USPBRIDGE_CWMP.Raw.InternetGatewayDevice.WANDevice.1.X_GponInterafceConfig.RXPower", "-19"},
+		{"Device.Optical.Interface.1.OpticalSignalLevel", "-19000"},
 		{"Device.X_USPBRIDGE_CWMP.Raw.InternetGatewayDevice.WiFiStuff.Mode", "odd"},
 		{"Device.X_USPBRIDGE_CWMP.Raw.InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.PreSharedKey.2.KeyPassphrase", ""},
 	} {
