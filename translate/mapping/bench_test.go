@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/uspbridge/uspbridge/usp/dm"
@@ -27,6 +28,28 @@ func BenchmarkCompile(b *testing.B) {
 }
 
 // The rows of all tables, as a Get of the whole tree needs them.
+// BenchmarkCompiledSize tells what a compiled template keeps in memory: one for each
+// model and firmware, shared by its devices.
+func BenchmarkCompiledSize(b *testing.B) {
+	set, d := gatewaySet(b), gatewayTree(b)
+	t := set.Presume(d.Template(), Identity{})
+	var kept []*Program
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for b.Loop() {
+		p, err := set.Compile(t, Identity{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		kept = append(kept, p)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(len(kept)), "kept-B/op")
+	b.ReportMetric(float64(len(d.Template().Params)), "parameters")
+}
+
 func BenchmarkView(b *testing.B) {
 	s := show(b, gatewaySet(b), gatewayTree(b))
 	b.ReportAllocs()
