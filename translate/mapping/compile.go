@@ -120,7 +120,7 @@ func (c *compiler) tab(path string) *table {
 // goes before it, does not name.
 func (c *compiler) object(f *file, o *object) {
 	source, target := f.root+generic(o.source), generic(o.target)
-	if source == target && f.root == "Device." && len(o.params) == 0 {
+	if source == target && f.root == "Device." && len(o.params) == 0 && o.key == nil {
 		return // it keeps its path by itself
 	}
 	key := fmt.Sprint(target, "<", f.root, o.source, "#", o.item)
@@ -299,6 +299,9 @@ func (c *compiler) finish() (*Program, error) {
 	for i, e := range p.entries {
 		e.index = i
 		c.link(e)
+		if e.moved() {
+			p.moved = append(p.moved, e)
+		}
 	}
 	for i := range p.bindings {
 		c.aim(&p.bindings[i])

@@ -171,7 +171,11 @@ func joinTexts(texts []string) string {
 // present converts a CPE's value.
 func (v *View) present(b *bound, src dm.Instance, text string, typ dm.Type) string {
 	if b.rule.conv.ref == nil {
-		return b.rule.conv.read(text, typ)
+		text = b.rule.conv.read(text, typ)
+		if b.rule.conv.path && len(v.program.moved) > 0 {
+			text = eachItem(text, v.presentPath)
+		}
+		return text
 	}
 	if n := b.rule.conv.item; n > 0 {
 		items := itemsOf(text)
@@ -191,6 +195,18 @@ func (v *View) present(b *bound, src dm.Instance, text string, typ dm.Type) stri
 		}
 	}
 	return strings.Join(paths, ",")
+}
+
+// eachItem converts the items of a list.
+func eachItem(list string, convert func(string) string) string {
+	if !strings.Contains(list, ",") {
+		return convert(list)
+	}
+	items := strings.Split(list, ",")
+	for i := range items {
+		items[i] = convert(items[i])
+	}
+	return strings.Join(items, ",")
 }
 
 // pathOf returns the USP path of the row that stands for a CPE object, in the

@@ -261,7 +261,7 @@ func (b *rowBuilder) preferred(e *entry, src dm.Instance) uint32 {
 	if len(e.parents) > 0 {
 		shared = e.parents[0].shared
 	}
-	if len(b.table.entries) > 1 || e.keys != nil || src.Len() != shared+1 || !strings.HasSuffix(e.source, "{i}.") {
+	if len(b.table.entries) > 1 || e.keys != nil && e.source != e.target || src.Len() != shared+1 || !strings.HasSuffix(e.source, "{i}.") {
 		return 0
 	}
 	return src.Last()

@@ -50,6 +50,9 @@ func (v *View) Write(ref dm.Ref, value string, dst []cwmp.ParameterValue) ([]cwm
 	if err != nil {
 		return dst, usp.Errorf(usp.ErrInvalidValue, path, "%w", err)
 	}
+	if b.rule.conv.path {
+		text = eachItem(text, v.deviceOf)
+	}
 	if b.rule.conv.path && text != "" && v.dotted(b, src) {
 		text = strings.ReplaceAll(text, ",", ".,") + "."
 	}
