@@ -107,7 +107,7 @@ Device.WiFi.Radio.1.TransmitPower int 300
 	}
 }
 
-// Deviation: counters beyond 32 bits, negative, or with a unit.
+// Deviation: CPE of many vendors – counters beyond 32 bits, negative, or with a unit; what is shown is the number of the type that they are.
 func TestNumbersOfCPE(t *testing.T) {
 	for _, c := range []struct {
 		typ      dm.Type

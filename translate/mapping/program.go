@@ -30,7 +30,7 @@ type Program struct {
 	set      *Set
 	template *tree.Template
 	entries  []*entry
-	moved    []*entry // rows at their own path under other numbers
+	moved    []*entry  // rows at their own path under other numbers
 	tables   []*table  // in the order of depth: parents first
 	bindings []binding // by dm.Node.ID
 	targets  map[tree.ParamID][]*binding

@@ -25,8 +25,8 @@ Device.Hosts.Host.2.IPv4Address.1.IPAddress string 192.0.2.1
 Device.WiFi.AccessPoint.1.AssociatedDevice.4.MACAddress string 00:00:5E:00:53:02
 `
 
-// Deviation: CPE renumber hosts and stations when they boot, those with Device:2 too.
-// Controllers see each under the number it had, with all that is in it and all that
+// Deviation: CPE with Device:2 – hosts and stations have other numbers after a boot;
+// controllers see each under the number it had, with all that is in it and all that
 // refers to it.
 func TestHostsOfDevice2KeepTheirNumbers(t *testing.T) {
 	s := show(t, gatewaySet(t), device(t, twoHosts))
