@@ -9,8 +9,6 @@ import (
 
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/servertls"
 	"github.com/uspbridge/uspbridge/usp/mtp"
-	"github.com/uspbridge/uspbridge/usp/mtp/mqtt"
-	"github.com/uspbridge/uspbridge/usp/mtp/stomp"
 	"github.com/uspbridge/uspbridge/usp/mtp/websocket"
 )
 
@@ -64,28 +62,6 @@ func newWebSocket(cfg *Config, log *slog.Logger, metrics prometheus.Registerer, 
 		c.TLS, c.ErrorLog = secure.TLS(), secure.ErrorLog()
 	}
 	return websocket.NewServer(c)
-}
-
-func newMQTT(c MQTTConfig, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
-	secure, err := c.TLS.config()
-	if err != nil {
-		return nil, err
-	}
-	return mqtt.New(mqtt.Config{
-		Broker: c.Broker, Version: string(c.Version), Topic: c.Topic, Username: c.Username, Password: string(c.Password),
-		ClientID: c.ClientID, TLS: secure, Log: log.With("mtp", "mqtt"), Registerer: metrics,
-	})
-}
-
-func newSTOMP(c STOMPConfig, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
-	secure, err := c.TLS.config()
-	if err != nil {
-		return nil, err
-	}
-	return stomp.New(stomp.Config{
-		Broker: c.Broker, Destination: c.Destination, Login: c.Login, Passcode: string(c.Passcode), Host: c.Host,
-		TLS: secure, Log: log.With("mtp", "stomp"), Registerer: metrics,
-	})
 }
 
 // config returns what a client needs for TLS; it is used only where the
