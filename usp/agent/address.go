@@ -126,7 +126,7 @@ func replyAddress(reply mtp.Address, to *controller) mtp.Address {
 	if reply.Protocol == mtp.MQTT && reply.Topic == "" || reply.Protocol == mtp.STOMP && reply.Destination == "" {
 		for _, w := range to.mtps {
 			if w.address.Protocol == reply.Protocol {
-				w.address.Conn = reply.Conn
+				w.address.Conn, w.address.Answer = reply.Conn, reply.Answer
 				return w.address
 			}
 		}

@@ -165,7 +165,7 @@ func (r *reporting) publish(ctx context.Context, body []byte) error {
 	for _, t := range r.cfg.Transports {
 		if pub, ok := t.(mtp.Publisher); ok && t.Protocol() == mtp.MQTT {
 			return pub.Publish(ctx, mtp.Publication{
-				Topic: r.p.topic, ContentType: r.p.format.ContentType(), QoS: r.p.qos, Retain: r.p.retain, Payload: body,
+				From: r.d.id, Topic: r.p.topic, ContentType: r.p.format.ContentType(), QoS: r.p.qos, Retain: r.p.retain, Payload: body,
 			})
 		}
 	}

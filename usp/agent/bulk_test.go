@@ -556,7 +556,7 @@ func TestBulkMQTT(t *testing.T) {
 	b.at("03:05:00")
 	net.setDown(false)
 	b.at("03:10:00")
-	want := mtp.Publication{Topic: "mqtt-bulkdata", ContentType: "application/json; charset=UTF-8", QoS: 1, Retain: true,
+	want := mtp.Publication{From: testAgent, Topic: "mqtt-bulkdata", ContentType: "application/json; charset=UTF-8", QoS: 1, Retain: true,
 		Payload: []byte(`{"Report":[{"CollectionTime":1767323100,"UpTime":77},{"CollectionTime":1767323400,"UpTime":77}]}`)}
 	if d := cmp.Diff(want, <-net.published); d != "" {
 		t.Error(d)

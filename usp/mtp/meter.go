@@ -15,7 +15,13 @@ type Meter struct {
 	connections                     atomic.Int64
 	up                              atomic.Bool
 	lastError                       atomic.Pointer[string]
+
+	sum *Meter // counts what this one does, too; nil for none
 }
+
+// Part returns a Meter for one of several connections that m counts together. It
+// has a state of its own; m is left to say whether it is up.
+func (m *Meter) Part() *Meter { return &Meter{sum: m} }
 
 // NewMeter returns a Meter for protocol, shown on reg unless that is nil. The
 // error tells that reg already has a transport of this protocol.
@@ -60,6 +66,9 @@ func (m *Meter) collectors(l prometheus.Labels) []prometheus.Collector {
 // Sent counts a record of n bytes if err is nil, a failed one otherwise, and
 // returns err.
 func (m *Meter) Sent(n int, err error) error {
+	if m.sum != nil {
+		_ = m.sum.Sent(n, err) // it is returned below
+	}
 	if err != nil {
 		m.failed.Add(1)
 		return err
@@ -71,18 +80,33 @@ func (m *Meter) Sent(n int, err error) error {
 
 // Received counts a record of n bytes that arrived.
 func (m *Meter) Received(n int) {
+	if m.sum != nil {
+		m.sum.Received(n)
+	}
 	m.received.Add(1)
 	m.bytesReceived.Add(uint64(n))
 }
 
 // Refused counts an arrival that was no record, or one the Handler refused.
-func (m *Meter) Refused() { m.refused.Add(1) }
+func (m *Meter) Refused() {
+	if m.sum != nil {
+		m.sum.Refused()
+	}
+	m.refused.Add(1)
+}
 
 // Opened and Closed count connections.
-func (m *Meter) Opened() { m.connections.Add(1) }
+func (m *Meter) Opened() { m.count(1) }
 
 // Closed is the counterpart of Opened.
-func (m *Meter) Closed() { m.connections.Add(-1) }
+func (m *Meter) Closed() { m.count(-1) }
+
+func (m *Meter) count(n int64) {
+	if m.sum != nil {
+		m.sum.count(n)
+	}
+	m.connections.Add(n)
+}
 
 // Connections returns how many are open.
 func (m *Meter) Connections() int64 { return m.connections.Load() }
@@ -104,6 +128,9 @@ func (m *Meter) Failed(err error) {
 	if err != nil {
 		text := err.Error()
 		m.lastError.Store(&text)
+		if m.sum != nil {
+			m.sum.Failed(err)
+		}
 	}
 }
 

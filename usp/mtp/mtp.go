@@ -35,6 +35,11 @@ type Address struct {
 	Destination string
 	URL         string
 	Conn        any
+
+	// Answer is set in the Reply of what comes over a broker: what goes there
+	// answers something that was done and will not be done again. While the broker
+	// is away the transport keeps it for a while, where it would refuse another.
+	Answer bool
 }
 
 // Inbound is a record that arrived.
@@ -124,6 +129,7 @@ type Listening interface {
 
 // Publication is a message that is no record, for a topic of a broker.
 type Publication struct {
+	From        usp.EndpointID // the hosted endpoint over whose connection it goes, if it has one
 	Topic       string
 	ContentType string
 	QoS         byte

@@ -1,167 +1,131 @@
 package mqtt
 
 import (
+	"bufio"
 	"context"
-	"crypto/tls"
 	"fmt"
-	"net"
-	"slices"
 	"time"
 
-	"github.com/eclipse/paho.golang/paho"
+	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/uspbridge/uspbridge/usp/mtp"
 )
 
-// receiveMaximum is how many records the broker may send ahead of our
-// acknowledgements.
-const receiveMaximum = 1024
-
-// envelope is what a PUBLISH has besides its payload, at most: a topic and a
-// response topic of full length and some properties.
-const envelope = 2*65535 + 4096
-
-// connect opens a connection and an MQTT session on it. lost gets why it ended.
-func (t *Transport) connect(ctx context.Context, h mtp.Handler, lost chan<- error) (*paho.Client, *paho.Connack, error) {
+// connect opens a connection and an MQTT session on it.
+func (t *Transport) connect(ctx context.Context, s mtp.Settings) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
 	netConn, err := t.dial(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("mqtt: %w", err)
+		return nil, fmt.Errorf("mqtt: %s: %w", t.broker.Redacted(), err)
 	}
-	ended := func(err error) {
-		select {
-		case lost <- err:
-		default: // the first reason is the one
-		}
+	buffer := sharedReadBuffer
+	if t.cfg.single != nil {
+		buffer = singleReadBuffer
 	}
-	client := paho.NewClient(paho.ClientConfig{
-		Conn:          netConn,
-		Session:       t.session,
-		PacketTimeout: t.cfg.Timeout,
-		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
-			t.receive(h, p.Packet)
-			return true, nil
-		}},
-		OnClientError: ended,
-		OnServerDisconnect: func(d *paho.Disconnect) {
-			ended(fmt.Errorf("the broker disconnects, reason code 0x%02x", d.ReasonCode))
-		},
-	})
-	connack, err := client.Connect(ctx, t.connectPacket())
+	c := &conn{t: t, net: netConn, reader: bufio.NewReaderSize(netConn, buffer), version: t.version, asked: map[uint16][]string{}}
+	c.w = mtp.NewWriter(netConn, t.cfg.Timeout, c.fill)
+	if err := c.greet(ctx, s); err != nil {
+		c.w.Close()
+		return nil, fmt.Errorf("mqtt: %s: %w", t.broker.Redacted(), err)
+	}
+	return c, nil
+}
+
+// greet exchanges CONNECT and CONNACK.
+func (c *conn) greet(ctx context.Context, s mtp.Settings) error {
+	stop := context.AfterFunc(ctx, func() { _ = c.net.Close() }) // the reader then fails
+	defer stop()
+	deadline, _ := ctx.Deadline()
+	if err := c.net.SetDeadline(deadline); err != nil {
+		return err
+	}
+	b, err := encode(nil, c.version, c.t.connectPacket(s))
 	if err != nil {
-		if connack != nil {
-			err = fmt.Errorf("%w (reason code 0x%02x)", err, connack.ReasonCode)
-		}
-		return nil, nil, fmt.Errorf("mqtt: %w", err)
+		return fmt.Errorf("CONNECT: %w", err)
 	}
-	if connack.Properties != nil && connack.Properties.AssignedClientID != "" {
-		t.clientID = connack.Properties.AssignedClientID // R-MQTT.9, R-MQTT.11
+	if _, err := c.net.Write(b); err != nil {
+		return err
 	}
-	return client, connack, nil
+	pk, _, err := readPacket(c.reader, c.version, 0)
+	if err != nil {
+		return fmt.Errorf("waiting for CONNACK: %w", err)
+	}
+	if pk.FixedHeader.Type != packets.Connack {
+		return fmt.Errorf("packet of type %d in place of CONNACK", pk.FixedHeader.Type)
+	}
+	if pk.ReasonCode != 0 {
+		return c.t.refused(&pk)
+	}
+	c.agree(pk, s.KeepAlive)
+	return c.net.SetDeadline(time.Time{})
 }
 
-// connectPacket never asks for a clean start: while the broker keeps the
-// session, what controllers sent during a short break is not lost. SessionExpiry
-// bounds how old it can be when it is carried out.
-func (t *Transport) connectPacket() *paho.Connect {
-	expiry := uint32(min(t.cfg.SessionExpiry/time.Second, 1<<31))
-	ahead, largest := uint16(receiveMaximum), uint32(min(t.cfg.MaxRecord+envelope, 1<<28))
-	cp := &paho.Connect{
-		ClientID:  t.clientID, // R-MQTT.8
-		KeepAlive: uint16(t.cfg.KeepAlive / time.Second),
-		Properties: &paho.ConnectProperties{
-			SessionExpiryInterval: &expiry,
-			ReceiveMaximum:        &ahead,
-			MaximumPacketSize:     &largest,
-			RequestProblemInfo:    true,
-			RequestResponseInfo:   true,                                                                         // R-MQTT.12
-			User:                  paho.UserProperties{{Key: "usp-endpoint-id", Value: string(t.cfg.Endpoint)}}, // R-MQTT.13
+// agree takes over what the broker says in CONNACK. Where it says nothing, as in
+// 3.1.1, the standard's defaults are as wide as our own.
+func (c *conn) agree(connack packets.Packet, keepAlive time.Duration) {
+	p := connack.Properties
+	c.connack, c.keepAlive, c.window, c.maxPacket, c.maxQoS = connack, keepAlive, c.t.window(), 256<<20, 2
+	if p.ServerKeepAliveFlag {
+		c.keepAlive = time.Duration(p.ServerKeepAlive) * time.Second
+	}
+	if p.ReceiveMaximum > 0 {
+		c.window = min(c.window, int(p.ReceiveMaximum))
+	}
+	if p.MaximumPacketSize > 0 {
+		c.maxPacket = int(p.MaximumPacketSize)
+	}
+	if p.MaximumQosFlag {
+		c.maxQoS = p.MaximumQos
+	}
+	if p.AssignedClientID != "" {
+		c.t.clientID, c.t.assigned = p.AssignedClientID, p.AssignedClientID // R-MQTT.9, R-MQTT.11
+	}
+}
+
+// connectPacket asks for a clean start only where a controller wants that: while
+// the broker keeps the session, what controllers sent during a short break is not
+// lost. SessionExpiry bounds how old it can be when it is carried out; 3.1.1 leaves
+// that to the broker.
+func (t *Transport) connectPacket(s mtp.Settings) *packets.Packet {
+	t.clientID = t.clientIDFor(s)
+	pk := &packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Connect},
+		Connect: packets.ConnectParams{
+			ProtocolName: []byte("MQTT"), ClientIdentifier: t.clientID, Keepalive: uint16(s.KeepAlive / time.Second), // R-MQTT.8, R-MQTT.14
+			Clean:    s.CleanStart || t.version != 5 && t.clientID == "",         // [MQTT-3.1.3-7] of 3.1.1
+			Username: []byte(t.cfg.Username), UsernameFlag: t.cfg.Username != "", // R-MQTT.7
+			Password: []byte(t.cfg.Password), PasswordFlag: t.cfg.Password != "",
 		},
 	}
-	if t.cfg.Username != "" { // R-MQTT.7
-		cp.Username, cp.UsernameFlag = t.cfg.Username, true
+	if w := t.cfg.Will; w != nil {
+		pk.Connect.WillFlag, pk.Connect.WillTopic, pk.Connect.WillPayload = true, w.Topic, w.Payload
+		pk.Connect.WillQos, pk.Connect.WillRetain = w.QoS, w.Retain
 	}
-	if t.cfg.Password != "" {
-		cp.Password, cp.PasswordFlag = []byte(t.cfg.Password), true
+	if t.version == 5 {
+		pk.Properties = packets.Properties{
+			SessionExpiryInterval: uint32(min(t.cfg.SessionExpiry/time.Second, 1<<31)), SessionExpiryIntervalFlag: true,
+			ReceiveMaximum:      uint16(t.window()),
+			MaximumPacketSize:   uint32(t.cfg.MaxRecord + envelope),
+			RequestResponseInfo: 1,                                                                             // R-MQTT.12
+			User:                []packets.UserProperty{{Key: "usp-endpoint-id", Val: string(t.cfg.Endpoint)}}, // R-MQTT.13
+		}
 	}
-	return cp
+	return pk
 }
 
-// dial opens the network connection under MQTT.
-func (t *Transport) dial(ctx context.Context) (net.Conn, error) {
-	switch t.broker.Scheme {
-	case "ws", "wss":
-		c, err := dialWebSocket(ctx, t.broker.String(), t.cfg.TLS)
-		if err != nil {
-			return nil, err
-		}
-		return newPacketConn(c, c.ws.NetConn(), t.cfg.Timeout), nil
-	case "ssl", "tls", "mqtts":
-		c, err := (&tls.Dialer{Config: t.cfg.TLS}).DialContext(ctx, "tcp", t.broker.Host)
-		if err != nil {
-			return nil, err
-		}
-		return newPacketConn(c, c.(*tls.Conn).NetConn(), t.cfg.Timeout), nil
+// clientIDFor returns the ClientId of the next connection: the configured one,
+// else that which the broker assigned; 3.1.1 has none to assign that it would
+// tell of, and the endpoint id is tried (R-MQTT.8, R-MQTT.11).
+func (t *Transport) clientIDFor(s mtp.Settings) string {
+	switch {
+	case s.ClientID != "":
+		return s.ClientID
+	case t.version == 5:
+		return t.assigned
+	case t.anonymous:
+		return ""
 	default:
-		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.broker.Host)
-		if err != nil {
-			return nil, err
-		}
-		return newPacketConn(c, c, t.cfg.Timeout), nil
-	}
-}
-
-// subscribe subscribes to the template's topics and to what the broker asks for
-// (R-MQTT.15), and takes over its Response Information (R-MQTT.21).
-func (t *Transport) subscribe(ctx context.Context, client *paho.Client, connack *paho.Connack) error {
-	filters := []string{t.topic.Expand("+")}
-	t.responseInfo.Store(nil)
-	if p := connack.Properties; p != nil {
-		filters = append(filters, p.User.GetAll("subscribe-topic")...)
-		if info := p.ResponseInfo; checkPublishTopic(info) == nil {
-			t.responseInfo.Store(&info)
-			if t.topic.Match(info) == "" {
-				filters = append(filters, info)
-			}
-		}
-	}
-	slices.Sort(filters)
-	var s paho.Subscribe
-	for _, f := range slices.Compact(filters) {
-		if t.cfg.ShareGroup != "" {
-			f = "$share/" + t.cfg.ShareGroup + "/" + f
-		}
-		s.Subscriptions = append(s.Subscriptions, paho.SubscribeOptions{Topic: f, QoS: 1})
-	}
-	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
-	defer cancel()
-	suback, err := client.Subscribe(ctx, &s)
-	if suback == nil {
-		return fmt.Errorf("mqtt: subscribe: %w", err)
-	}
-	return t.subscribed(s, suback)
-}
-
-// subscribed looks at the broker's answers: without our own topics nothing
-// works; one of those it asked for itself is only worth a warning.
-func (t *Transport) subscribed(s paho.Subscribe, suback *paho.Suback) error {
-	granted := 0
-	for i, code := range suback.Reasons {
-		if code < 0x80 {
-			granted++
-		} else if i < len(s.Subscriptions) {
-			t.cfg.Log.Warn("the MQTT broker refuses a subscription", "topic", s.Subscriptions[i].Topic, "reason code", code)
-		}
-	}
-	if granted == 0 {
-		return fmt.Errorf("mqtt: the broker refuses every subscription, reason codes %v", suback.Reasons)
-	}
-	return nil
-}
-
-func (t *Transport) disconnect(client *paho.Client) {
-	if err := client.Disconnect(&paho.Disconnect{}); err != nil {
-		t.cfg.Log.Debug("MQTT disconnect", "error", err)
+		return string(t.cfg.Endpoint)
 	}
 }

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/eclipse/paho.golang/paho"
-	"github.com/eclipse/paho.golang/paho/session"
-	"github.com/eclipse/paho.golang/paho/session/state"
+	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp"
@@ -24,30 +23,49 @@ const (
 	contentTypeMIME = "application/vnd.bbf.usp.msg"
 )
 
-// steady is how long a connection must have lasted for the next try to be the
-// first again: a broker that throws us out at once is not to be hammered.
-const steady = 30 * time.Second
-
 // Transport is the MQTT transport. It implements mtp.Transport, mtp.Hosting,
-// mtp.Addressing and mtp.Publisher.
+// mtp.Addressing, mtp.Listening and mtp.Publisher.
 type Transport struct {
-	cfg    Config
-	broker *url.URL
-	topic  mtp.Template
-	escape *strings.Replacer
-	meter  *mtp.Meter
-	served atomic.Bool
+	cfg     Config
+	broker  *url.URL
+	topic   mtp.Template
+	version byte // 4 (3.1.1) or 5
+	escape  *strings.Replacer
+	meter   *mtp.Meter
+	served  atomic.Bool
 
-	// session outlives connections: what was published and not acknowledged
-	// is sent again on the next one (QoS 1).
-	session      session.SessionManager
-	clientID     string // Serve's own; the broker's if it assigned one
+	// outbox outlives connections: what was published and not acknowledged is
+	// sent again on the next one.
+	outbox       *mtp.Outbox[publication]
+	clientID     string // Serve's own: that of the connection
+	assigned     string // Serve's own: what the broker has assigned
+	anonymous    bool   // Serve's own: the broker takes no endpoint id for a ClientId
 	responseInfo atomic.Pointer[string]
-	client       atomic.Pointer[paho.Client] // nil while there is no connection with subscriptions
+	conn         atomic.Pointer[conn] // nil while there is none with subscriptions
+
+	mu         sync.Mutex
+	settings   mtp.Settings
+	generation int           // of settings, for a connection that is being made
+	changed    chan struct{} // ends a wait
+	listening  map[string]usp.EndpointID
+	live       *conn // where changes of subscriptions go; nil for none
+	state      mtp.Connection
 
 	ready     chan struct{}
 	readyOnce sync.Once
 }
+
+// publication is what a PUBLISH is made of.
+type publication struct {
+	topic, replyTo, contentType string
+	qos                         byte
+	retain                      bool
+	payload                     []byte
+	released                    bool // QoS 2: the broker has it, and awaits PUBREL
+}
+
+// size is what a publication counts for in the outbox.
+func (p *publication) size() int { return len(p.payload) + len(p.topic) + len(p.replyTo) + 200 }
 
 // New checks cfg and returns a Transport that is not connected yet.
 func New(cfg Config) (*Transport, error) {
@@ -55,14 +73,24 @@ func New(cfg Config) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	meter, err := mtp.NewMeter(cfg.Registerer, mtp.MQTT)
-	if err != nil {
-		return nil, err
+	t := &Transport{
+		cfg: cfg, broker: broker, topic: topic, version: 5, escape: escaper(cfg.Version),
+		changed: make(chan struct{}, 1), ready: make(chan struct{}),
 	}
-	return &Transport{
-		cfg: cfg, broker: broker, topic: topic, escape: escaper(), meter: meter,
-		session: state.NewInMemory(), clientID: cfg.ClientID, ready: make(chan struct{}),
-	}, nil
+	if cfg.Version == version311 {
+		t.version = 4
+	}
+	limit := mtp.SharedOutbox
+	if s := cfg.single; s != nil {
+		t.settings, t.meter, limit = s.settings, s.meter, mtp.AgentOutbox
+	} else {
+		t.settings = mtp.Settings{ClientID: cfg.ClientID, KeepAlive: cfg.KeepAlive}
+		if t.meter, err = mtp.NewMeter(cfg.Registerer, mtp.MQTT); err != nil {
+			return nil, err
+		}
+	}
+	t.outbox = mtp.NewOutbox[publication](limit, cfg.Hold, t.lost)
+	return t, nil
 }
 
 // Protocol returns mtp.MQTT.
@@ -86,130 +114,214 @@ func (t *Transport) Serve(ctx context.Context, h mtp.Handler) error {
 	if t.served.Swap(true) {
 		return errors.New("mqtt: Serve was called before")
 	}
-	defer func() {
-		if err := t.session.Close(); err != nil {
-			t.cfg.Log.Debug("closing the MQTT session", "error", err)
-		}
-	}()
-	for try := 1; ; try++ {
-		began := time.Now()
+	defer t.outbox.Close()
+	t.cfg.Backoff.Reconnect(ctx, t.meter, t.changed, func(ctx context.Context) error {
 		err := t.connection(ctx, h)
-		t.meter.Down(err)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if time.Since(began) > steady {
-			try = 1
-		}
-		wait := t.cfg.Backoff.Wait(try)
-		t.cfg.Log.Warn("no connection to the MQTT broker", "broker", t.broker.Redacted(), "error", err, "next try in", wait.Round(time.Millisecond))
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return nil
-		}
+		t.noteEnd(err)
+		return err
+	}, func(err error, wait time.Duration) {
+		t.cfg.Log.Log(ctx, t.level(), "no connection to the MQTT broker", "broker", t.broker.Redacted(), "endpoint", t.cfg.Endpoint, "error", err, "next try in", wait)
+	})
+	return nil
+}
+
+// level is low for one connection of many: the sum of them tells.
+func (t *Transport) level() slog.Level {
+	if t.cfg.single != nil {
+		return slog.LevelDebug
 	}
+	return slog.LevelWarn
 }
 
 // connection lives through one connection and returns why it ended.
 func (t *Transport) connection(ctx context.Context, h mtp.Handler) error {
-	lost := make(chan error, 1)
-	client, connack, err := t.connect(ctx, h, lost)
+	t.mu.Lock()
+	s, generation := t.settings, t.generation
+	t.mu.Unlock()
+	if s.Disabled {
+		return mtp.ErrDisabled
+	}
+	var gate mtp.Gate
+	if t.cfg.single != nil {
+		gate = t.cfg.single.gate
+	}
+	leave, err := gate.Enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	c, err := t.connect(ctx, s)
 	if err != nil {
 		return err
 	}
 	t.meter.Opened()
 	defer t.meter.Closed()
-	if err := t.subscribe(ctx, client, connack); err != nil {
-		t.disconnect(client) // R-MQTT.17
+	if err := t.begin(c, generation); err != nil {
+		c.end(err) // R-MQTT.16
 		return err
 	}
-	t.client.Store(client)
-	t.meter.Up()
-	t.readyOnce.Do(func() { close(t.ready) })
-	t.cfg.Log.Info("connected to the MQTT broker", "broker", t.broker.Redacted(), "client id", t.clientID, "session kept", connack.SessionPresent)
-	select {
-	case <-ctx.Done():
-		t.client.Store(nil)
-		t.disconnect(client) // R-MQTT.35
-		return nil
-	case <-client.Done():
-		t.client.Store(nil)
-		select {
-		case err := <-lost:
-			return err
-		case <-time.After(time.Second):
-			return errors.New("connection lost")
-		}
-	}
-}
-
-// Send publishes a record with QoS 1 and returns when the broker has taken it
-// over. Without a connection it returns mtp.ErrUnreachable; after any other
-// error the record may or may not arrive.
-func (t *Transport) Send(ctx context.Context, from, _ usp.EndpointID, addr mtp.Address, record []byte) error {
-	return t.meter.Sent(len(record), t.publish(ctx, &paho.Publish{ // R-MQTT.18
-		QoS:     1,
-		Topic:   addr.Topic,
-		Payload: record,
-		Properties: &paho.PublishProperties{
-			ContentType:   contentType,        // R-MQTT.27
-			ResponseTopic: t.AgentTopic(from), // R-MQTT.22, R-MQTT.23
-		},
-	}))
-}
-
-// Publish implements mtp.Publisher.
-func (t *Transport) Publish(ctx context.Context, p mtp.Publication) error {
-	return t.publish(ctx, &paho.Publish{
-		QoS: p.QoS, Retain: p.Retain, Topic: p.Topic, Payload: p.Payload,
-		Properties: &paho.PublishProperties{ContentType: p.ContentType}, // R-BULK.8a
+	defer t.finish()
+	defer t.outbox.Shut()
+	defer t.conn.Store(nil)
+	return c.run(ctx, h, func() {
+		leave()
+		t.up(c)
 	})
 }
 
-func (t *Transport) publish(ctx context.Context, p *paho.Publish) error {
+// up lets records go over a connection whose subscription stands.
+func (t *Transport) up(c *conn) {
+	t.mu.Lock()
+	t.state.Up, t.state.LastError, t.state.Since = true, "", time.Now()
+	t.state.ClientID = t.clientID
+	t.mu.Unlock()
+	t.outbox.Open(c.window)
+	t.conn.Store(c)
+	c.w.Kick() // what has been kept
+	t.meter.Up()
+	t.readyOnce.Do(func() { close(t.ready) })
+	level := slog.LevelInfo
+	if t.cfg.single != nil {
+		level = slog.LevelDebug
+	}
+	t.cfg.Log.Log(context.Background(), level, "connected to the MQTT broker", "broker", t.broker.Redacted(), "client id", t.clientID, "session kept", c.connack.SessionPresent)
+}
+
+func (t *Transport) noteEnd(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.state.Up || t.state.Since.IsZero() {
+		t.state.Since = time.Now()
+	}
+	t.state.Up, t.state.LastError = false, err.Error()
+}
+
+func (t *Transport) snapshot() mtp.Settings {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.settings
+}
+
+// Connection tells how the connection of a single agent stands.
+func (t *Transport) Connection() mtp.Connection {
+	t.mu.Lock()
+	c := t.state
+	t.mu.Unlock()
+	c.Inbox = t.AgentTopic(t.cfg.Endpoint)
+	return c
+}
+
+// window is how many records may be unacknowledged, in each direction.
+func (t *Transport) window() int {
+	if t.cfg.single != nil {
+		return singleWindow
+	}
+	return sharedWindow
+}
+
+// Send publishes a record and returns when the broker has acknowledged it or,
+// where that takes too long, when it is kept to be sent again. Without a
+// connection it returns mtp.ErrUnreachable, but keeps an answer for a while.
+func (t *Transport) Send(ctx context.Context, from, _ usp.EndpointID, addr mtp.Address, record []byte) error {
+	p := publication{topic: addr.Topic, replyTo: t.AgentTopic(from), contentType: contentType, qos: 1, payload: record} // R-MQTT.18, R-MQTT.22, R-MQTT.27
+	if t.cfg.AtMostOnce {
+		p.qos = 0
+	}
+	return t.meter.Sent(len(record), t.send(ctx, p, addr.Answer))
+}
+
+func (t *Transport) send(ctx context.Context, p publication, answer bool) error {
+	if err := checkPublishTopic(p.topic); err != nil {
+		return err
+	}
+	c := t.conn.Load()
+	var err error
+	switch {
+	case c != nil:
+		err = t.outbox.Hand(ctx, p, p.size(), t.kick)
+		if t.outbox.Late() {
+			c.probe()
+		}
+	case answer:
+		err = t.outbox.Keep(p, p.size())
+		t.kick() // a connection may have come up meanwhile
+	default:
+		return t.unconnected()
+	}
+	if err != nil {
+		return fmt.Errorf("mqtt: publish on %s: %w", p.topic, err)
+	}
+	return nil
+}
+
+// kick has the outbox written to the connection that there is now.
+func (t *Transport) kick() {
+	if c := t.conn.Load(); c != nil {
+		c.w.Kick()
+	}
+}
+
+func (t *Transport) unconnected() error {
+	return fmt.Errorf("mqtt: no connection to %s: %w", t.broker.Redacted(), mtp.ErrUnreachable)
+}
+
+// Publish implements mtp.Publisher. 3.1.1 has no content type.
+func (t *Transport) Publish(ctx context.Context, p mtp.Publication) error {
 	if err := checkPublishTopic(p.Topic); err != nil {
 		return err
 	}
-	client := t.client.Load()
-	if client == nil {
-		return fmt.Errorf("mqtt: no connection to %s: %w", t.broker.Redacted(), mtp.ErrUnreachable)
+	if t.conn.Load() == nil {
+		return t.unconnected()
 	}
-	_, err := client.Publish(ctx, p)
-	if errors.Is(err, session.ErrNoConnection) {
-		return fmt.Errorf("mqtt: publish on %s: %w (%w)", p.Topic, mtp.ErrUnreachable, err)
-	}
-	if err != nil {
+	m := publication{topic: p.Topic, contentType: p.ContentType, qos: p.QoS, retain: p.Retain, payload: p.Payload} // R-BULK.8a
+	if err := t.outbox.HandSurely(ctx, m, m.size(), t.kick); err != nil {
 		return fmt.Errorf("mqtt: publish on %s: %w", p.Topic, err)
 	}
 	return nil
 }
 
+// confirm ends a message with what the broker says of it.
+func (t *Transport) confirm(id uint16, err error) {
+	if err != nil {
+		t.meter.Failed(err)
+		t.cfg.Log.Debug("the MQTT broker does not take a record", "error", err)
+	}
+	t.outbox.Confirm(id, err) // an id that is not known was confirmed before
+}
+
+// lost counts a record that is given up after Send has returned.
+func (t *Transport) lost(err error) {
+	t.cfg.Log.Warn("a record for the MQTT broker is given up", "endpoint", t.cfg.Endpoint, "error", err)
+	t.meter.Failed(err)
+}
+
 // receive takes a PUBLISH. Whatever is wrong with it is dropped without an
 // answer ("Handling Errors"); it is acknowledged in any case, or the broker would
-// send it for ever.
-func (t *Transport) receive(h mtp.Handler, p *paho.Publish) {
-	var kind, replyTo string
-	if p.Properties != nil {
-		kind, replyTo = p.Properties.ContentType, p.Properties.ResponseTopic
+// send it for ever. So is what the broker has retained: it was said in a
+// conversation that is over.
+func (t *Transport) receive(h mtp.Handler, p *packets.Packet) {
+	topic, reply := p.TopicName, p.Properties.ResponseTopic // R-MQTT.26
+	if t.version != 5 {
+		topic, reply = cutReplyTo(topic) // R-MQTT.25
 	}
+	kind := p.Properties.ContentType
 	// Some controllers name no content type.
-	if kind != "" && kind != contentType && kind != contentTypeMIME || len(p.Payload) > t.cfg.MaxRecord {
+	if kind != "" && kind != contentType && kind != contentTypeMIME || len(p.Payload) > t.cfg.MaxRecord || p.FixedHeader.Retain {
 		t.meter.Refused()
-		t.cfg.Log.Debug("MQTT message dropped", "topic", p.Topic, "content type", kind, "bytes", len(p.Payload))
+		t.cfg.Log.Debug("MQTT message dropped", "topic", topic, "content type", kind, "bytes", len(p.Payload), "retained", p.FixedHeader.Retain)
 		return
 	}
-	if checkPublishTopic(replyTo) != nil {
-		replyTo = ""
+	if checkPublishTopic(reply) != nil {
+		reply = ""
 	}
 	t.meter.Received(len(p.Payload))
 	err := h.Receive(mtp.Inbound{
 		Record: p.Payload,
-		Reply:  mtp.Address{Protocol: mtp.MQTT, Topic: replyTo}, // R-MQTT.26
-		Local:  t.localEndpoint(p.Topic),
+		Reply:  mtp.Address{Protocol: mtp.MQTT, Topic: reply, Answer: true},
+		Local:  t.localEndpoint(topic),
 	})
 	if err != nil {
 		t.meter.Refused()
-		t.cfg.Log.Debug("USP record dropped", "topic", p.Topic, "error", err)
+		t.cfg.Log.Debug("USP record dropped", "topic", topic, "error", err)
 	}
 }

@@ -131,7 +131,7 @@ func TestRequestAndResponse(t *testing.T) {
 		if string(in.Record) != "request" || in.Local != id || in.Peer != "" || in.Trusted {
 			t.Errorf("got %+v, want a request for %s", in, id)
 		}
-		if in.Reply != (mtp.Address{Protocol: mtp.MQTT, Topic: "usp/controller/1"}) {
+		if in.Reply != (mtp.Address{Protocol: mtp.MQTT, Topic: "usp/controller/1", Answer: true}) {
 			t.Errorf("reply to %+v, want the Response Topic", in.Reply)
 		}
 		if err := agents.Send(t.Context(), id, controller, in.Reply, []byte("response")); err != nil {
@@ -345,7 +345,9 @@ func TestBadConfiguration(t *testing.T) {
 		{"no broker", func(c *Config) { c.Broker = "" }, "broker"},
 		{"unknown scheme", func(c *Config) { c.Broker = "http://x" }, "broker"},
 		{"password in URL", func(c *Config) { c.Broker = "tcp://u:p@x" }, "password"},
-		{"3.1.1", func(c *Config) { c.Version = "3.1.1" }, "version"},
+		{"3.1", func(c *Config) { c.Version = "3.1" }, "version"},
+		{"3.1.1 shares no subscriptions", func(c *Config) { c.Version, c.ShareGroup = "3.1.1", "nodes" }, "shared subscriptions"},
+		{"will on a wildcard", func(c *Config) { c.Will = &Will{Topic: "a/#"} }, "last will"},
 		{"no topic", func(c *Config) { c.Topic = "" }, "empty"},
 		{"wildcard", func(c *Config) { c.Topic = "usp/#" }, "wildcard"},
 		{"part of a level", func(c *Config) { c.Topic = "usp/agent-{endpoint_id}" }, "whole level"},
