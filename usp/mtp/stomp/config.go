@@ -1,6 +1,7 @@
 package stomp
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -29,14 +30,26 @@ type Config struct {
 	Passcode string
 	Host     string // virtual host (R-STOMP.5); the broker's host name. RabbitMQ wants "/".
 	TLS      *tls.Config
+	// Certificate returns the client certificate of an endpoint; nil: that of TLS.
+	Certificate func(context.Context, usp.EndpointID) (*tls.Certificate, error)
 
 	HeartBeat time.Duration // what is offered and asked for (R-STOMP.8); 30 s, negative for none
-	Timeout   time.Duration // for connecting and for one frame to leave; 10 s
+	Timeout   time.Duration // for connecting and for the server to take what is written; 10 s
+	Hold      time.Duration // how long what the server has not confirmed is kept and sent again; 2 min
 	Backoff   mtp.Backoff   // between tries to connect (R-STOMP.7, R-STOMP.25)
 	MaxRecord int           // bytes; 5 MiB
 
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+
+	single *single
+}
+
+// single is what is different for the connection of one agent among many.
+type single struct {
+	settings mtp.Settings
+	meter    *mtp.Meter
+	gate     mtp.Gate
 }
 
 func (c *Config) complete() (broker *url.URL, dest mtp.Template, err error) {
@@ -60,7 +73,7 @@ func (c *Config) complete() (broker *url.URL, dest mtp.Template, err error) {
 	if err := c.Endpoint.Validate(); err != nil {
 		return nil, dest, fmt.Errorf("stomp: %w", err)
 	}
-	if c.Timeout < 0 || c.MaxRecord < 0 {
+	if c.Timeout < 0 || c.Hold < 0 || c.MaxRecord < 0 {
 		return nil, dest, errors.New("stomp: a time or size is negative; leave it 0 for the default")
 	}
 	c.defaults(broker)
@@ -77,6 +90,9 @@ func (c *Config) defaults(broker *url.URL) {
 	c.HeartBeat = max(c.HeartBeat, 0)
 	if c.Timeout == 0 {
 		c.Timeout = 10 * time.Second
+	}
+	if c.Hold == 0 {
+		c.Hold = 2 * time.Minute
 	}
 	if c.MaxRecord == 0 {
 		c.MaxRecord = 5 << 20

@@ -2,138 +2,58 @@ package stomp
 
 import (
 	"bufio"
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"strconv"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/uspbridge/uspbridge/usp/mtp"
 )
 
-// conn is one connection to the server, after CONNECTED.
+// Bounds of what may be unconfirmed at once. One agent's connection needs little.
+const (
+	sharedWindow = 1024
+	singleWindow = 32
+)
+
+// readBuffer is small for the connection of a single agent, of which there are
+// many; a body is read into its own place in any case.
+const (
+	sharedReadBuffer = 16 << 10
+	singleReadBuffer = 512
+)
+
+// goodbye is how long a server may take for what is left when we disconnect.
+const goodbye = time.Second
+
+// conn is one connection to the server, after CONNECTED. Its frames are read by
+// the goroutine of Serve and written by its Writer.
 type conn struct {
-	net     net.Conn
-	reader  *bufio.Reader
-	timeout time.Duration
-	log     *slog.Logger
+	t      *Transport
+	net    net.Conn
+	reader *bufio.Reader
+	w      *mtp.Writer
 
-	subscribeDest string        // what the server wants us to subscribe to; "" for nothing
-	shared        bool          // one subscription serves all endpoints
-	beatOut       time.Duration // we send something this often; 0: no matter
-	beatIn        time.Duration // the server sends something this often; 0: no matter
+	subscribeDest   string        // what the server wants us to subscribe to; "" for nothing
+	shared          bool          // one subscription serves all endpoints
+	beatOut, beatIn time.Duration // we, and the server, send something this often; 0: no matter
 
-	mu    sync.Mutex // one frame at a time
-	buf   []byte     // reused for frames
-	wrote atomic.Int64
-}
-
-// keptBuffer is the size up to which a frame's buffer is kept for the next one.
-const keptBuffer = 64 << 10
-
-// open connects to the server and greets it.
-func (t *Transport) open(ctx context.Context) (*conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
-	defer cancel()
-	netConn, err := t.dial(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("stomp: %w", err)
-	}
-	c := &conn{net: netConn, reader: bufio.NewReader(netConn), timeout: t.cfg.Timeout, log: t.cfg.Log}
-	if err := c.greet(ctx, t.greeting(), t.cfg.HeartBeat); err != nil {
-		c.close()
-		return nil, fmt.Errorf("stomp: %w", err)
-	}
-	c.shared = c.subscribeDest != "" || !t.dest.PerEndpoint()
-	return c, nil
-}
-
-func (t *Transport) dial(ctx context.Context) (net.Conn, error) {
-	if secure(t.broker) {
-		return (&tls.Dialer{Config: t.cfg.TLS}).DialContext(ctx, "tcp", t.broker.Host)
-	}
-	return (&net.Dialer{}).DialContext(ctx, "tcp", t.broker.Host)
-}
-
-// greeting is the STOMP frame (R-STOMP.2). The endpoint id is escaped, although
-// greetings otherwise are not (note to R-STOMP.4).
-func (t *Transport) greeting() *frame {
-	beat := strconv.FormatInt(t.cfg.HeartBeat.Milliseconds(), 10)
-	f := &frame{command: "STOMP"}
-	f.add("accept-version", "1.2")
-	f.add("host", t.cfg.Host)
-	f.add("heart-beat", beat+","+beat) // R-STOMP.9, R-STOMP.10
-	if t.cfg.Login != "" || t.cfg.Passcode != "" {
-		f.add("login", t.cfg.Login)
-		f.add("passcode", t.cfg.Passcode)
-	}
-	f.add("endpoint-id", escapeHeader(string(t.cfg.Endpoint)))
-	return f
-}
-
-func (c *conn) greet(ctx context.Context, greeting *frame, heartBeat time.Duration) error {
-	deadline, _ := ctx.Deadline()
-	if err := c.net.SetDeadline(deadline); err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, c.close)
-	defer stop()
-	if _, err := c.net.Write(greeting.append(nil)); err != nil {
-		return err
-	}
-	f, err := readFrame(c.reader, maxHead)
-	if err != nil {
-		return fmt.Errorf("waiting for CONNECTED: %w", err)
-	}
-	if f.command != "CONNECTED" {
-		return serverError(f)
-	}
-	if v := f.get("version"); v != "1.2" {
-		return fmt.Errorf("the server speaks STOMP version %q, not 1.2", v)
-	}
-	c.subscribeDest = f.get("subscribe-dest") // R-STOMP.6
-	c.beatOut, c.beatIn = agreeHeartBeat(f.get("heart-beat"), heartBeat)
-	return c.net.SetDeadline(time.Time{})
-}
-
-// serverError makes an error of a frame that ends the connection.
-func serverError(f *frame) error {
-	if f.command != "ERROR" {
-		return fmt.Errorf("unexpected %s frame", f.command)
-	}
-	text := f.get("message")
-	if text == "" {
-		text = string(f.body[:min(len(f.body), 200)])
-	}
-	return fmt.Errorf("the server says: %s", strings.ToValidUTF8(text, "?"))
-}
-
-// agreeHeartBeat returns how often we send and expect something, from the
-// server's "<can send>,<wants>" in ms and our own offer (R-STOMP.11).
-func agreeHeartBeat(theirs string, ours time.Duration) (out, in time.Duration) {
-	can, wants, _ := strings.Cut(theirs, ",")
-	return agree(ours, wants), agree(ours, can)
-}
-
-func agree(ours time.Duration, theirs string) time.Duration {
-	ms, err := strconv.ParseUint(strings.TrimSpace(theirs), 10, 31)
-	if err != nil || ms == 0 || ours == 0 {
-		return 0
-	}
-	return max(ours, time.Duration(ms)*time.Millisecond)
+	mu      sync.Mutex
+	changes []change // of subscriptions, to be written before records
+	inbox   string   // the destination of sharedID
+	ended   error    // why we have ended it ourselves
+	beater  *time.Timer
 }
 
 // next reads the next MESSAGE, RECEIPT or ERROR frame. A server that misses two
 // heart-beats is taken for dead.
-func (c *conn) next(maxBody int) (*frame, error) {
+func (c *conn) next() (*frame, error) {
 	for {
 		var deadline time.Time
 		if c.beatIn > 0 {
-			deadline = time.Now().Add(2*c.beatIn + c.timeout/2)
+			deadline = time.Now().Add(2*c.beatIn + c.t.cfg.Timeout/2)
 		}
 		if err := c.net.SetReadDeadline(deadline); err != nil {
 			return nil, err
@@ -143,7 +63,7 @@ func (c *conn) next(maxBody int) (*frame, error) {
 			return nil, err
 		}
 		if b[0] != '\n' && b[0] != '\r' {
-			return readFrame(c.reader, maxBody)
+			return readFrame(c.reader, c.t.cfg.MaxRecord)
 		}
 		if _, err := c.reader.Discard(1); err != nil {
 			return nil, err
@@ -151,88 +71,128 @@ func (c *conn) next(maxBody int) (*frame, error) {
 	}
 }
 
-// write sends a frame. A frame that did not leave whole ends the connection.
-func (c *conn) write(f *frame) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	b := f.append(c.buf[:0])
-	if cap(b) <= keptBuffer {
-		c.buf = b
-	}
-	return c.flush(b)
-}
-
-func (c *conn) flush(b []byte) error {
-	err := c.net.SetWriteDeadline(time.Now().Add(c.timeout))
-	if err == nil {
-		_, err = c.net.Write(b)
-	}
-	if err != nil {
-		c.close()
-		return err
-	}
-	c.wrote.Store(time.Now().UnixMilli())
-	return nil
-}
-
-// beat sends heart-beats until ctx ends, one timer for the connection.
-func (c *conn) beat(ctx context.Context) {
+// beat sends heart-beats, one timer for the connection, until stop is called.
+func (c *conn) beat() (stop func()) {
 	if c.beatOut == 0 {
-		return
+		return func() {}
 	}
 	every := c.beatOut * 2 / 3 // so that it is there in time
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			if now.UnixMilli()-c.wrote.Load() < every.Milliseconds()/2 {
-				continue
-			}
-			c.mu.Lock()
-			err := c.flush([]byte{'\n'})
-			c.mu.Unlock()
-			if err != nil {
-				return
-			}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beater = time.AfterFunc(every, func() {
+		if c.w.Idle() >= every/2 {
+			c.control([]byte{'\n'})
 		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.beater != nil {
+			c.beater.Reset(every)
+		}
+	})
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.beater.Stop()
+		c.beater = nil
 	}
 }
 
-func (c *conn) subscribe(id, destination string) error { // R-STOMP.12, R-STOMP.13
-	f := &frame{command: "SUBSCRIBE"}
-	f.add("id", id)
-	f.add("destination", destination)
-	f.add("ack", "auto") // R-STOMP.17
-	return c.write(f)
+// control has bytes of the connection itself written. If they do not leave the
+// connection has ended, which its reader learns.
+func (c *conn) control(b []byte) {
+	if err := c.w.Control(b); err != nil {
+		c.t.cfg.Log.Debug("STOMP frame not sent", "error", err)
+	}
 }
 
-func (c *conn) unsubscribe(id string) error {
+// change has a subscription made or ended.
+func (c *conn) change(changes ...change) {
+	c.mu.Lock()
+	c.changes = append(c.changes, changes...)
+	c.mu.Unlock()
+	c.w.Kick()
+}
+
+// fill appends the next frame to buf, for the Writer: changes of subscriptions
+// first. The server carries out frames in their order, so that who gets a record
+// can answer it.
+func (c *conn) fill(buf []byte) []byte {
+	if f := c.nextChange(); f != nil {
+		return f.append(buf)
+	}
+	e, ok := c.t.outbox.Next()
+	if !ok {
+		return buf
+	}
+	m := &e.Message
+	f := &frame{command: "SEND", body: m.record, headers: make([]header, 0, 5)} // R-STOMP.18, R-STOMP.22
+	f.add("destination", m.destination)
+	f.add("content-length", strconv.Itoa(len(m.record))) // R-STOMP.19
+	f.add("content-type", contentType)                   // R-STOMP.20
+	f.add("reply-to-dest", m.replyTo)                    // R-STOMP.21
+	f.add("receipt", strconv.Itoa(int(e.ID)))            // R-STOMP.30
+	return f.append(buf)
+}
+
+func (c *conn) nextChange() *frame {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.changes) == 0 {
+		return nil
+	}
+	next := c.changes[0]
+	if c.changes = c.changes[1:]; len(c.changes) == 0 {
+		c.changes = nil
+	}
 	f := &frame{command: "UNSUBSCRIBE"}
-	f.add("id", id)
-	return c.write(f)
+	f.add("id", strconv.FormatUint(next.id, 10))
+	if !next.ends {
+		f.command = "SUBSCRIBE" // R-STOMP.12
+		f.add("destination", c.destination(next))
+		f.add("ack", "auto") // R-STOMP.17
+	}
+	return f
 }
 
-// report logs what failed while the set of endpoints changed. The connection
-// has ended then, and the next one subscribes to all of them.
-func (c *conn) report(err error) {
-	if err != nil {
-		c.log.Debug("STOMP subscription", "error", err)
+// destination is what a change subscribes to (R-STOMP.13). The caller holds c.mu.
+func (c *conn) destination(next change) string {
+	switch {
+	case next.destination != "":
+		return next.destination
+	case next.endpoint != "":
+		return c.t.dest.Expand(string(next.endpoint))
+	default:
+		return c.inbox
 	}
 }
 
-// goodbye says so and closes (R-STOMP.28).
-func (c *conn) goodbye() {
-	if err := c.write(&frame{command: "DISCONNECT"}); err != nil {
-		c.log.Debug("STOMP disconnect", "error", err)
+// end says goodbye (R-STOMP.28) and closes the connection because of err.
+func (c *conn) end(err error) {
+	c.mu.Lock()
+	first := c.ended == nil
+	if first {
+		c.ended = err
 	}
-	c.close()
+	c.mu.Unlock()
+	if first {
+		c.control((&frame{command: "DISCONNECT"}).append(nil))
+		c.w.Finish(goodbye)
+	}
 }
 
-func (c *conn) close() {
-	if err := c.net.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		c.log.Debug("closing the STOMP connection", "error", err)
+// reason tells what has ended the connection, of which reading err is what shows.
+func (c *conn) reason(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended != nil {
+		return c.ended
 	}
+	if failure := c.w.Failure(); failure != nil {
+		err = failure
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return fmt.Errorf("stomp: the server does not answer: %w", err)
+	}
+	return fmt.Errorf("stomp: connection lost: %w", err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strconv"
 	"strings"
@@ -18,12 +19,11 @@ import (
 // contentType of a USP record (R-STOMP.20).
 const contentType = "application/vnd.bbf.usp.msg"
 
-// steady is how long a connection must have lasted for the next try to be the
-// first again: a server that throws us out at once is not to be hammered.
-const steady = 30 * time.Second
+// errNoDestination means that nothing can be sent or listened to.
+var errNoDestination = errors.New("stomp: no destination")
 
-// Transport is the STOMP transport. It implements mtp.Transport, mtp.Hosting and
-// mtp.Addressing.
+// Transport is the STOMP transport. It implements mtp.Transport, mtp.Hosting,
+// mtp.Addressing and mtp.Listening.
 type Transport struct {
 	cfg    Config
 	broker *url.URL
@@ -32,11 +32,26 @@ type Transport struct {
 	hosted *hosted
 	served atomic.Bool
 
-	conn     atomic.Pointer[conn] // nil while there is none with its subscriptions
-	changing sync.Mutex           // orders Host and Unhost against a new connection
+	// outbox outlives connections: what was sent and not confirmed by a receipt is
+	// sent again on the next one.
+	outbox *mtp.Outbox[message]
+	conn   atomic.Pointer[conn] // nil while there is none with its subscriptions
+
+	mu         sync.Mutex // also orders changes of subscriptions against a new connection
+	settings   mtp.Settings
+	generation int           // of settings, for a connection that is being made
+	changed    chan struct{} // ends a wait
+	live       *conn         // where changes of subscriptions go; nil for none
+	state      mtp.Connection
 
 	ready     chan struct{}
 	readyOnce sync.Once
+}
+
+// message is what a SEND frame is made of.
+type message struct {
+	destination, replyTo string
+	record               []byte
 }
 
 // New checks cfg and returns a Transport that is not connected yet.
@@ -45,11 +60,18 @@ func New(cfg Config) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	meter, err := mtp.NewMeter(cfg.Registerer, mtp.STOMP)
-	if err != nil {
-		return nil, err
+	t := &Transport{cfg: cfg, broker: broker, dest: dest, hosted: newHosted(), changed: make(chan struct{}, 1), ready: make(chan struct{})}
+	limit := mtp.SharedOutbox
+	if s := cfg.single; s != nil {
+		t.settings, t.meter, limit = s.settings, s.meter, mtp.AgentOutbox
+	} else {
+		t.settings = mtp.Settings{VirtualHost: cfg.Host, HeartbeatOutgoing: cfg.HeartBeat, HeartbeatExpect: cfg.HeartBeat}
+		if t.meter, err = mtp.NewMeter(cfg.Registerer, mtp.STOMP); err != nil {
+			return nil, err
+		}
 	}
-	return &Transport{cfg: cfg, broker: broker, dest: dest, meter: meter, hosted: newHosted(), ready: make(chan struct{})}, nil
+	t.outbox = mtp.NewOutbox[message](limit, cfg.Hold, t.lost)
+	return t, nil
 }
 
 // Protocol returns mtp.STOMP.
@@ -63,10 +85,15 @@ func (t *Transport) Status() mtp.Status { return t.meter.Status() }
 
 // AgentDestination returns the destination a hosted endpoint listens on, which
 // goes out as reply-to-dest: the server's subscribe-dest if it gave one
-// (R-STOMP.14), else that of the template (R-STOMP.15).
+// (R-STOMP.14), else that of the settings or the template (R-STOMP.15).
 func (t *Transport) AgentDestination(endpoint usp.EndpointID) string {
 	if c := t.conn.Load(); c != nil && c.subscribeDest != "" {
 		return c.subscribeDest
+	}
+	if t.cfg.single != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return t.settings.Inbox
 	}
 	return t.dest.Expand(string(endpoint))
 }
@@ -82,92 +109,216 @@ func (t *Transport) Serve(ctx context.Context, h mtp.Handler) error {
 	if t.served.Swap(true) {
 		return errors.New("stomp: Serve was called before")
 	}
-	for try := 1; ; try++ {
-		began := time.Now()
+	defer t.outbox.Close()
+	t.cfg.Backoff.Reconnect(ctx, t.meter, t.changed, func(ctx context.Context) error {
 		err := t.connection(ctx, h)
-		t.meter.Down(err)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if time.Since(began) > steady {
-			try = 1
-		}
-		wait := t.cfg.Backoff.Wait(try)
-		t.cfg.Log.Warn("no connection to the STOMP server", "broker", t.broker.Redacted(), "error", err, "next try in", wait.Round(time.Millisecond))
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return nil
-		}
+		t.noteEnd(err)
+		return err
+	}, func(err error, wait time.Duration) {
+		t.cfg.Log.Log(ctx, t.level(slog.LevelWarn), "no connection to the STOMP server", "broker", t.broker.Redacted(), "endpoint", t.cfg.Endpoint, "error", err, "next try in", wait)
+	})
+	return nil
+}
+
+// level is lower for one connection of many: the sum of them tells.
+func (t *Transport) level(l slog.Level) slog.Level {
+	if t.cfg.single != nil {
+		return slog.LevelDebug
 	}
+	return l
 }
 
 // connection lives through one connection and returns why it ended.
 func (t *Transport) connection(ctx context.Context, h mtp.Handler) error {
-	c, err := t.open(ctx)
+	t.mu.Lock()
+	s, generation := t.settings, t.generation
+	t.mu.Unlock()
+	if s.Disabled {
+		return mtp.ErrDisabled
+	}
+	var gate mtp.Gate
+	if t.cfg.single != nil {
+		gate = t.cfg.single.gate
+	}
+	leave, err := gate.Enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	c, err := t.open(ctx, s)
 	if err != nil {
 		return err
 	}
 	t.meter.Opened()
 	defer t.meter.Closed()
-	stop := context.AfterFunc(ctx, c.goodbye)
+	defer c.w.Close()
+	stop := context.AfterFunc(ctx, func() { c.end(ctx.Err()) })
 	defer stop()
-	defer c.close()
-	if err := t.subscribe(c); err != nil {
+	if err := t.begin(c, generation); err != nil {
+		c.end(err) // R-STOMP.16
 		return err
 	}
+	defer t.finish()
+	defer t.outbox.Shut()
 	defer t.conn.Store(nil)
-	t.meter.Up()
-	t.readyOnce.Do(func() { close(t.ready) })
-	t.cfg.Log.Info("connected to the STOMP server", "broker", t.broker.Redacted(), "heart-beat out", c.beatOut, "heart-beat in", c.beatIn)
-
-	ctx, cancel := context.WithCancel(ctx)
-	var beating sync.WaitGroup
-	defer beating.Wait()
-	defer cancel()
-	beating.Go(func() { c.beat(ctx) })
+	defer c.beat()()
+	leave()
+	t.up(c)
 	return t.read(c, h)
 }
 
-// subscribe subscribes for all that is hosted and makes c the connection that
-// Host and Send use.
-func (t *Transport) subscribe(c *conn) error {
-	t.changing.Lock()
-	defer t.changing.Unlock()
-	if c.shared {
-		destination := c.subscribeDest
-		if destination == "" {
-			destination = t.dest.Expand("")
-		}
-		if err := c.subscribe(sharedID, destination); err != nil {
-			return fmt.Errorf("stomp: subscribe to %s: %w", destination, err)
-		}
-	} else {
-		for e, id := range t.hosted.all() {
-			if err := c.subscribe(id, t.dest.Expand(string(e))); err != nil {
-				return fmt.Errorf("stomp: subscribe for %s: %w", e, err)
-			}
-		}
+// begin subscribes for all that is wanted. From then on changes go to c.
+func (t *Transport) begin(c *conn, generation int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.generation != generation {
+		return mtp.ErrChanged
 	}
-	t.conn.Store(c)
+	first := t.hosted.all(c.shared || t.cfg.single != nil)
+	if c.inbox = t.inbox(c); c.inbox != "" {
+		first = append(first, change{id: sharedID})
+	} else if t.cfg.single != nil {
+		return errNoDestination // R-STOMP.16
+	}
+	t.live = c
+	c.change(first...)
 	return nil
+}
+
+// inbox is the destination of sharedID, "" if each endpoint has its own. The
+// caller holds t.mu.
+func (t *Transport) inbox(c *conn) string {
+	switch {
+	case c.subscribeDest != "":
+		return c.subscribeDest
+	case t.cfg.single != nil:
+		return t.settings.Inbox
+	case c.shared:
+		return t.dest.Expand("")
+	default:
+		return ""
+	}
+}
+
+// finish ends what begin began.
+func (t *Transport) finish() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.live = nil
+}
+
+// up lets records go over a connection that has its subscriptions.
+func (t *Transport) up(c *conn) {
+	t.mu.Lock()
+	t.state.Up, t.state.LastError, t.state.Since = true, "", time.Now()
+	t.state.Outgoing, t.state.Incoming = c.beatOut, c.beatIn
+	t.mu.Unlock()
+	window := sharedWindow
+	if t.cfg.single != nil {
+		window = singleWindow
+	}
+	t.outbox.Open(window)
+	t.conn.Store(c)
+	c.w.Kick() // what has been kept
+	t.meter.Up()
+	t.readyOnce.Do(func() { close(t.ready) })
+	t.cfg.Log.Log(context.Background(), t.level(slog.LevelInfo), "connected to the STOMP server", "broker", t.broker.Redacted(), "heart-beat out", c.beatOut, "heart-beat in", c.beatIn)
+}
+
+func (t *Transport) noteEnd(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.state.Up || t.state.Since.IsZero() {
+		t.state.Since = time.Now()
+	}
+	t.state.Up, t.state.LastError = false, err.Error()
+}
+
+// Connection tells how the connection of a single agent stands.
+func (t *Transport) Connection() mtp.Connection {
+	t.mu.Lock()
+	c := t.state
+	t.mu.Unlock()
+	c.Inbox = t.AgentDestination(t.cfg.Endpoint)
+	return c
+}
+
+// Configure gives the connection of a single agent other settings. Another
+// destination is subscribed to on the connection that there is (R-STOMP.29); what
+// is said in the greeting needs another.
+func (t *Transport) Configure(s mtp.Settings) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.settings
+	t.settings = s
+	moved := old.Inbox != s.Inbox
+	again := old.Disabled != s.Disabled || old.VirtualHost != s.VirtualHost || old.HeartbeatOutgoing != s.HeartbeatOutgoing ||
+		old.HeartbeatExpect != s.HeartbeatExpect || moved && (old.Inbox == "" || s.Inbox == "")
+	switch {
+	case again:
+		t.generation++
+		if t.live != nil {
+			go t.live.end(mtp.ErrChanged)
+		}
+		select {
+		case t.changed <- struct{}{}:
+		default: // one signal is enough
+		}
+	case moved && t.live == nil:
+		t.generation++ // a connection that is being made subscribes to the new one
+	case moved && t.live.subscribeDest == "":
+		t.live.move(s.Inbox)
+	}
+}
+
+// move subscribes to another destination in place of the inbox.
+func (c *conn) move(inbox string) {
+	c.mu.Lock()
+	c.inbox = inbox
+	c.mu.Unlock()
+	c.change(change{id: sharedID, ends: true}, change{id: sharedID})
 }
 
 // read takes frames until the connection ends; an ERROR frame ends it (R-STOMP.25).
 func (t *Transport) read(c *conn, h mtp.Handler) error {
 	for {
-		f, err := c.next(t.cfg.MaxRecord)
+		f, err := c.next()
 		if err != nil {
-			return fmt.Errorf("stomp: %w", err)
+			return c.reason(err)
 		}
 		switch f.command {
 		case "MESSAGE":
 			t.receive(f, h)
-		case "RECEIPT": // R-STOMP.30
+		case "RECEIPT":
+			t.confirm(f.get("receipt-id"), nil)
+			c.w.Kick()
 		default:
-			return fmt.Errorf("stomp: %w", serverError(f))
+			err := serverError(f)
+			t.confirm(f.get("receipt-id"), err) // what it does not take is not sent again
+			return fmt.Errorf("stomp: %w", err)
 		}
 	}
+}
+
+// confirm ends a record with what the server says of it.
+func (t *Transport) confirm(receipt string, err error) {
+	if id, bad := strconv.ParseUint(receipt, 10, 16); bad == nil {
+		t.outbox.Confirm(uint16(id), err) // one that is not known was confirmed before
+	}
+}
+
+// lost counts a record that is given up after Send has returned.
+func (t *Transport) lost(err error) {
+	t.cfg.Log.Warn("a record for the STOMP server is given up", "endpoint", t.cfg.Endpoint, "error", err)
+	t.meter.Failed(err)
+}
+
+// local returns the endpoint that a subscription is for.
+func (t *Transport) local(subscription string) usp.EndpointID {
+	if t.cfg.single != nil && subscription == strconv.Itoa(sharedID) {
+		return t.cfg.Endpoint
+	}
+	return t.hosted.endpoint(subscription)
 }
 
 // receive takes a MESSAGE. Whatever is wrong with it is dropped without an
@@ -182,8 +333,8 @@ func (t *Transport) receive(f *frame, h mtp.Handler) {
 	t.meter.Received(len(f.body))
 	err := h.Receive(mtp.Inbound{
 		Record: f.body,
-		Reply:  mtp.Address{Protocol: mtp.STOMP, Destination: f.get("reply-to-dest")}, // R-STOMP.23
-		Local:  t.hosted.endpoint(f.get("subscription")),
+		Reply:  mtp.Address{Protocol: mtp.STOMP, Destination: f.get("reply-to-dest"), Answer: true}, // R-STOMP.23
+		Local:  t.local(f.get("subscription")),
 	})
 	if err != nil {
 		t.meter.Refused()
@@ -191,27 +342,38 @@ func (t *Transport) receive(f *frame, h mtp.Handler) {
 	}
 }
 
-// Send writes a record in a SEND frame and returns when it was handed to the
-// operating system. Without a connection it returns mtp.ErrUnreachable.
-func (t *Transport) Send(_ context.Context, from, _ usp.EndpointID, addr mtp.Address, record []byte) error {
-	return t.meter.Sent(len(record), t.send(from, addr.Destination, record))
+// Send sends a record and returns when the server has confirmed it or, where that
+// takes too long, when it is kept to be sent again. Without a connection it
+// returns mtp.ErrUnreachable, but keeps an answer for a while.
+func (t *Transport) Send(ctx context.Context, from, _ usp.EndpointID, addr mtp.Address, record []byte) error {
+	m := message{destination: addr.Destination, replyTo: t.AgentDestination(from), record: record}
+	return t.meter.Sent(len(record), t.send(ctx, m, addr.Answer))
 }
 
-func (t *Transport) send(from usp.EndpointID, destination string, record []byte) error {
-	if destination == "" {
+func (t *Transport) send(ctx context.Context, m message, answer bool) error {
+	if m.destination == "" {
 		return fmt.Errorf("stomp: the peer has told no destination and none is configured: %w", mtp.ErrUnreachable)
 	}
-	c := t.conn.Load()
-	if c == nil {
+	size := len(m.record) + len(m.destination) + len(m.replyTo) + 200
+	var err error
+	switch {
+	case t.conn.Load() != nil:
+		err = t.outbox.Hand(ctx, m, size, t.kick)
+	case answer:
+		err = t.outbox.Keep(m, size)
+		t.kick() // a connection may have come up meanwhile
+	default:
 		return fmt.Errorf("stomp: no connection to %s: %w", t.broker.Redacted(), mtp.ErrUnreachable)
 	}
-	f := &frame{command: "SEND", body: record, headers: make([]header, 0, 4)} // R-STOMP.18, R-STOMP.22
-	f.add("destination", destination)
-	f.add("content-length", strconv.Itoa(len(record))) // R-STOMP.19
-	f.add("content-type", contentType)                 // R-STOMP.20
-	f.add("reply-to-dest", t.AgentDestination(from))   // R-STOMP.21
-	if err := c.write(f); err != nil {
-		return fmt.Errorf("stomp: send to %s: %w (%w)", destination, mtp.ErrUnreachable, err)
+	if err != nil {
+		return fmt.Errorf("stomp: send to %s: %w", m.destination, err)
 	}
 	return nil
+}
+
+// kick has the outbox written to the connection that there is now.
+func (t *Transport) kick() {
+	if c := t.conn.Load(); c != nil {
+		c.w.Kick()
+	}
 }

@@ -71,7 +71,7 @@ func TestRequestAndResponse(t *testing.T) {
 		if string(in.Record) != "re\x00quest\n" || in.Local != id || in.Peer != "" || in.Trusted {
 			t.Errorf("got %+v, want a request for %s", in, id)
 		}
-		if in.Reply != (mtp.Address{Protocol: mtp.STOMP, Destination: "/queue/controller"}) {
+		if in.Reply != (mtp.Address{Protocol: mtp.STOMP, Destination: "/queue/controller", Answer: true}) {
 			t.Errorf("reply to %+v, want reply-to-dest", in.Reply)
 		}
 		if err := agents.Send(t.Context(), id, controller, in.Reply, []byte("response")); err != nil {
@@ -154,6 +154,22 @@ func (p *player) greet(headers string) {
 	p.say("CONNECTED\nversion:1.2\n%s\n\x00", headers)
 }
 
+// confirm sends the RECEIPT that a frame asks for.
+func (p *player) confirm(f *frame) {
+	p.t.Helper()
+	if f.get("receipt") == "" {
+		p.t.Errorf("%s %v asks for no receipt", f.command, f.headers)
+	}
+	p.say("RECEIPT\nreceipt-id:%s\n\n\x00", f.get("receipt"))
+}
+
+// send runs Send, which waits for the receipt that the test gives.
+func send(t testing.TB, tr *Transport, to string, record []byte) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- tr.Send(t.Context(), agent, controller, mtp.Address{Destination: to}, record) }()
+	return done
+}
+
 func TestFramesAsTheStandardHasThem(t *testing.T) {
 	s := newScript(t)
 	tr := newTransport(t, Config{Broker: "tcp://" + s.listener.Addr().String(), Destination: "/queue/usp.agent.{endpoint_id}",
@@ -168,13 +184,15 @@ func TestFramesAsTheStandardHasThem(t *testing.T) {
 	sub := p.expect("SUBSCRIBE", map[string]string{"destination": "/queue/usp.agent." + string(agent), "ack": "auto"}) // R-STOMP.13, R-STOMP.17
 	mtptest.Wait(t, tr.Ready(), "readiness")
 
-	if err := tr.Send(t.Context(), agent, controller, mtp.Address{Destination: "/queue/c"}, []byte("rec\x00ord")); err != nil {
-		t.Fatal(err)
-	}
+	done := send(t, tr, "/queue/c", []byte("rec\x00ord"))
 	sent := p.expect("SEND", map[string]string{"destination": "/queue/c", "content-length": "7", "content-type": contentType,
 		"reply-to-dest": "/queue/usp.agent." + string(agent)}) // R-STOMP.19, R-STOMP.20, R-STOMP.21
 	if string(sent.body) != "rec\x00ord" {
 		t.Errorf("body %q", sent.body)
+	}
+	p.confirm(sent) // R-STOMP.30
+	if err := mtptest.Wait(t, done, "end of Send"); err != nil {
+		t.Error(err)
 	}
 
 	p.say("MESSAGE\nsubscription:%s\nmessage-id:1\ndestination:x\ncontent-type:application/vnd.bbf.usp.error\n\nold\x00", sub.get("id"))
@@ -204,10 +222,11 @@ func TestServerNamesTheDestination(t *testing.T) { // R-STOMP.6, R-STOMP.14
 	p.expect("SUBSCRIBE", map[string]string{"destination": "/given"})
 	mtptest.Wait(t, tr.Ready(), "readiness")
 	tr.Host(agentB) // nothing to subscribe to
-	if err := tr.Send(t.Context(), agentB, controller, mtp.Address{Destination: "/c"}, nil); err != nil {
-		t.Fatal(err)
+	done := send(t, tr, "/c", nil)
+	p.confirm(p.expect("SEND", map[string]string{"reply-to-dest": "/given"}))
+	if err := mtptest.Wait(t, done, "end of Send"); err != nil {
+		t.Error(err)
 	}
-	p.expect("SEND", map[string]string{"reply-to-dest": "/given"})
 }
 
 func TestReconnectSubscribesAgain(t *testing.T) {
@@ -301,7 +320,7 @@ func TestAgreedHeartBeat(t *testing.T) {
 		{"x,-1", 30 * s, 0, 0},
 	}
 	for _, tt := range tests {
-		if out, in := agreeHeartBeat(tt.theirs, tt.ours); out != tt.out || in != tt.in {
+		if out, in := agreeHeartBeat(tt.theirs, tt.ours, tt.ours); out != tt.out || in != tt.in {
 			t.Errorf("%q with %s: %s, %s; want %s, %s", tt.theirs, tt.ours, out, in, tt.out, tt.in)
 		}
 	}
@@ -336,16 +355,10 @@ func TestBadConfiguration(t *testing.T) {
 	}
 }
 
-// BenchmarkSend writes records to a connection that somebody empties.
+// BenchmarkSend sends records to a server that confirms each.
 func BenchmarkSend(b *testing.B) {
-	s := newScript(b)
-	tr := newTransport(b, Config{Broker: "tcp://" + s.listener.Addr().String(), Destination: "/queue/{endpoint_id}"})
-	mtptest.Start(b, tr, mtptest.NewRecorder())
-	p := s.accept()
-	p.greet("")
-	mtptest.Wait(b, tr.Ready(), "readiness")
-	p.SetDeadline(time.Time{})
-	go io.Copy(io.Discard, p) //nolint:errcheck // ends with the connection
+	tr := newTransport(b, Config{Broker: "tcp://" + startServer(b), Destination: "/queue/{endpoint_id}"})
+	mtptest.Serve(b, tr, mtptest.NewRecorder())
 	rec := make([]byte, 200)
 	b.ReportAllocs()
 	for b.Loop() {
