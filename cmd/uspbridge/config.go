@@ -95,7 +95,7 @@ type WebSocketConfig struct {
 	TLS    ServerTLS `mapstructure:"tls"`
 }
 
-// MQTTConfig is the MQTT client that carries all agents.
+// MQTTConfig is the MQTT client that carries all agents, or those of each.
 type MQTTConfig struct {
 	Broker   string      `mapstructure:"broker"`
 	Version  MQTTVersion `mapstructure:"version"`
@@ -105,10 +105,16 @@ type MQTTConfig struct {
 	ClientID string      `mapstructure:"client_id"`
 	TLS      ClientTLS   `mapstructure:"tls"`
 
+	Connections   Connections `mapstructure:"connections"`
+	QoS           QoS         `mapstructure:"qos"`
+	KeepAlive     Duration    `mapstructure:"keep_alive"`
+	SessionExpiry Duration    `mapstructure:"session_expiry"`
+	Will          WillConfig  `mapstructure:"will"`
+
 	on bool // the section is present
 }
 
-// STOMPConfig is the STOMP client that carries all agents.
+// STOMPConfig is the STOMP client that carries all agents, or those of each.
 type STOMPConfig struct {
 	Broker      string    `mapstructure:"broker"`
 	Destination string    `mapstructure:"destination"`
@@ -116,6 +122,9 @@ type STOMPConfig struct {
 	Passcode    Secret    `mapstructure:"passcode"`
 	Host        string    `mapstructure:"host"`
 	TLS         ClientTLS `mapstructure:"tls"`
+
+	Connections Connections `mapstructure:"connections"`
+	HeartBeat   Duration    `mapstructure:"heart_beat"` // 0: none
 
 	on bool // the section is present
 }
@@ -179,8 +188,10 @@ func defaultConfig() Config {
 			BulkData:   defaultBulkData(),
 			MTP: MTPConfig{
 				WebSocket: WebSocketConfig{Listen: ":7548", Path: "/usp", TLS: defaultServerTLS},
-				MQTT:      MQTTConfig{Broker: "tcp://127.0.0.1:1883", Version: "5.0", Topic: "usp/agent/{endpoint_id}"},
-				STOMP:     STOMPConfig{Broker: "tcp://127.0.0.1:61613", Destination: "/queue/usp.agent.{endpoint_id}", Host: "/"},
+				MQTT: MQTTConfig{Broker: "tcp://127.0.0.1:1883", Version: "5.0", Topic: "usp/agent/{endpoint_id}", Connections: sharedConnections,
+					QoS: "1", KeepAlive: Duration(time.Minute), SessionExpiry: Duration(5 * time.Minute), Will: WillConfig{QoS: "0"}},
+				STOMP: STOMPConfig{Broker: "tcp://127.0.0.1:61613", Destination: "/queue/usp.agent.{endpoint_id}", Host: "/", Connections: sharedConnections,
+					HeartBeat: Duration(30 * time.Second)},
 			},
 		},
 		Store:   StoreConfig{Driver: "bbolt"},
@@ -287,8 +298,8 @@ func (f *LogFormat) UnmarshalText(b []byte) error { return choose(f, b, "text", 
 // MQTTVersion is the version of MQTT spoken to the broker.
 type MQTTVersion string
 
-// UnmarshalText takes the version that the MQTT transport speaks.
-func (v *MQTTVersion) UnmarshalText(b []byte) error { return choose(v, b, "5.0") }
+// UnmarshalText takes the versions that the MQTT transport speaks.
+func (v *MQTTVersion) UnmarshalText(b []byte) error { return choose(v, b, "5.0", "3.1.1") }
 
 // Protocol is a transport by which a controller is reached; "" is none.
 type Protocol mtp.Protocol

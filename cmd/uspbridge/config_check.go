@@ -99,6 +99,7 @@ func (l *configLoader) checkMQTT(c MQTTConfig) {
 		l.wrong("usp.mtp.mqtt.topic", "%q is not a topic; wildcards are not allowed, {endpoint_id} may stand in it", c.Topic)
 	}
 	l.checkTemplate("usp.mtp.mqtt.topic", c.Topic)
+	l.checkMQTTConnections(c)
 }
 
 func (l *configLoader) checkSTOMP(c STOMPConfig) {
@@ -108,6 +109,7 @@ func (l *configLoader) checkSTOMP(c STOMPConfig) {
 		l.wrong("usp.mtp.stomp.destination", "must not be empty; write for example /queue/usp.agent.{endpoint_id}")
 	}
 	l.checkTemplate("usp.mtp.stomp.destination", c.Destination)
+	l.checkSTOMPConnections(c)
 }
 
 // checkTemplate allows {endpoint_id} as the only placeholder.

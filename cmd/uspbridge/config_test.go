@@ -52,9 +52,11 @@ usp:
     websocket: {listen: ":8548", path: /agents, tls: {cert: "", key: "", min_version: 1.3, ciphers: modern,
                 client_ca: "", client_auth: require, client_crl: ""}}
     mqtt:  {broker: "ssl://broker.example:8883", version: "5.0", topic: "usp/{endpoint_id}",
-            username: "mu", password: "mp", client_id: "c", tls: {ca: "", cert: "", key: "", server_name: "b"}}
+            username: "mu", password: "mp", client_id: "c", tls: {ca: "", cert: "", key: "", server_name: "b"},
+            connections: shared, qos: 0, keep_alive: 2m, session_expiry: 1h, will: {topic: w, payload: p, qos: 2, retain: true}}
     stomp: {broker: "tcp://127.0.0.1:61613", destination: "/queue/agents",
-            login: "sl", passcode: "sp", host: "/v", tls: {ca: "", cert: "", key: "", server_name: ""}}
+            login: "sl", passcode: "sp", host: "/v", tls: {ca: "", cert: "", key: "", server_name: ""},
+            connections: shared, heart_beat: 0s}
   controllers:
     - endpoint_id: "proto::controller-1"
       role: "Full Access"
@@ -94,9 +96,10 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 			MTP: MTPConfig{
 				WebSocket: WebSocketConfig{Listen: ":8548", Path: "/agents", TLS: ServerTLS{MinVersion: "1.3", Ciphers: "modern", ClientAuth: "require"}},
 				MQTT: MQTTConfig{Broker: "ssl://broker.example:8883", Version: "5.0", Topic: "usp/{endpoint_id}",
-					Username: "mu", Password: "mp", ClientID: "c", TLS: ClientTLS{ServerName: "b"}, on: true},
+					Username: "mu", Password: "mp", ClientID: "c", TLS: ClientTLS{ServerName: "b"}, Connections: "shared", QoS: "0", KeepAlive: Duration(2 * time.Minute),
+					SessionExpiry: Duration(time.Hour), Will: WillConfig{"w", "p", "2", true}, on: true},
 				STOMP: STOMPConfig{Broker: "tcp://127.0.0.1:61613", Destination: "/queue/agents",
-					Login: "sl", Passcode: "sp", Host: "/v", on: true},
+					Login: "sl", Passcode: "sp", Host: "/v", Connections: "shared", on: true},
 			},
 			Controllers: []ControllerConfig{
 				{"proto::controller-1", "Full Access", ControllerMTP{Protocol: "MQTT", Topic: "usp/controller/controller-1"}},
@@ -283,8 +286,25 @@ func TestConfigRefused(t *testing.T) {
 			`bridge.yaml:4: usp.bulk_data.min_reporting_interval: must be whole seconds, at least 1s`,
 			`bridge.yaml:5: usp.bulk_data.uploads: must be more than 0`,
 			`bridge.yaml:6: usp.bulk_data.report: must be more than 0`}},
-		{name: "MQTT 3.1.1", yaml: "usp: {mtp: {mqtt: {version: '3.1.1'}}}", want: []string{
-			`bridge.yaml:1: usp.mtp.mqtt.version: "3.1.1" is not known; use 5.0`}},
+		{name: "MQTT 3.1", yaml: "usp: {mtp: {mqtt: {version: '3.1'}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.mqtt.version: "3.1" is not known; use 5.0, 3.1.1`}},
+		{name: "connections", yaml: "usp: {mtp: {mqtt: {connections: own, qos: 2}, stomp: {connections: ''}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.mqtt.connections: "own" is not known; use shared, per-agent`,
+			`bridge.yaml:1: usp.mtp.mqtt.qos: "2" is not known; use 0, 1`,
+			`bridge.yaml:1: usp.mtp.stomp.connections: "" is not known; use shared, per-agent`}},
+		{name: "placeholder of a shared connection", yaml: "usp: {mtp: {mqtt: {client_id: 'x-{endpoint_id}'}, stomp: {login: '{endpoint_id}'}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.mqtt.client_id: {endpoint_id} can stand here only with connections: per-agent`,
+			`bridge.yaml:1: usp.mtp.stomp.login: {endpoint_id} can stand here only with connections: per-agent`}},
+		{name: "what agents with their own connections share", yaml: "usp:\n  mtp:\n    mqtt: {connections: per-agent, topic: a, client_id: c}\n    stomp: {connections: per-agent, destination: b}", want: []string{
+			`bridge.yaml:3: usp.mtp.mqtt.topic: "a" is for all agents; with connections: per-agent it needs {endpoint_id}`,
+			`bridge.yaml:3: usp.mtp.mqtt.client_id: "c" would be that of all agents, of which the broker keeps one connected; put {endpoint_id} into it, or leave it empty`,
+			`bridge.yaml:4: usp.mtp.stomp.destination: "b" is for all agents; with connections: per-agent it needs {endpoint_id}`}},
+		{name: "MQTT times and will", yaml: "usp: {mtp: {mqtt: {keep_alive: 1500ms, session_expiry: 0s, will: {payload: x}}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.mqtt.keep_alive: 1.5s is not 1 to 65535 whole seconds`,
+			`bridge.yaml:1: usp.mtp.mqtt.session_expiry: must be more than 0: what is sent while the bridge is away is lost otherwise`,
+			`bridge.yaml:1: usp.mtp.mqtt.will.payload: needs a will.topic`}},
+		{name: "will on a wildcard", yaml: "usp: {mtp: {mqtt: {will: {topic: 'a/+'}}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.mqtt.will.topic: "a/+" is not a topic; wildcards are not allowed`}},
 		{name: "address", yaml: "cwmp: {listen: '7547'}", want: []string{
 			`bridge.yaml:1: cwmp.listen: "7547" is not an address; write for example :7547 or 127.0.0.1:7547`}},
 		{name: "port", yaml: "console: {listen: '127.0.0.1:99999'}", want: []string{

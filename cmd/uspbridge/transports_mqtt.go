@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -9,14 +10,27 @@ import (
 	"github.com/uspbridge/uspbridge/usp/mtp/mqtt"
 )
 
-// newMQTT makes the MQTT transport.
+// newMQTT makes the MQTT transport, with one connection or one for each agent.
 func newMQTT(c MQTTConfig, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
 	secure, err := c.TLS.config()
 	if err != nil {
 		return nil, err
 	}
-	return mqtt.New(mqtt.Config{
+	cfg := mqtt.Config{
 		Broker: c.Broker, Version: string(c.Version), Topic: c.Topic, Username: c.Username, Password: string(c.Password),
-		ClientID: c.ClientID, TLS: secure, Log: log.With("mtp", "mqtt"), Registerer: metrics,
-	})
+		ClientID: c.ClientID, TLS: secure, Will: c.Will.will(), AtMostOnce: c.QoS == "0",
+		KeepAlive: time.Duration(c.KeepAlive), SessionExpiry: time.Duration(c.SessionExpiry), Log: log.With("mtp", "mqtt"), Registerer: metrics,
+	}
+	if c.Connections == perAgent {
+		return mqtt.NewPerAgent(cfg)
+	}
+	return mqtt.New(cfg)
+}
+
+// will returns the last will, nil for none.
+func (c WillConfig) will() *mqtt.Will {
+	if c.Topic == "" {
+		return nil
+	}
+	return &mqtt.Will{Topic: c.Topic, Payload: []byte(c.Payload), QoS: c.QoS[0] - '0', Retain: bool(c.Retain)}
 }

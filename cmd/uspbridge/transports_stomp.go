@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -9,14 +10,21 @@ import (
 	"github.com/uspbridge/uspbridge/usp/mtp/stomp"
 )
 
-// newSTOMP makes the STOMP transport.
+// newSTOMP makes the STOMP transport, with one connection or one for each agent.
 func newSTOMP(c STOMPConfig, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
 	secure, err := c.TLS.config()
 	if err != nil {
 		return nil, err
 	}
-	return stomp.New(stomp.Config{
+	cfg := stomp.Config{
 		Broker: c.Broker, Destination: c.Destination, Login: c.Login, Passcode: string(c.Passcode), Host: c.Host,
-		TLS: secure, Log: log.With("mtp", "stomp"), Registerer: metrics,
-	})
+		TLS: secure, HeartBeat: time.Duration(c.HeartBeat), Log: log.With("mtp", "stomp"), Registerer: metrics,
+	}
+	if cfg.HeartBeat == 0 {
+		cfg.HeartBeat = -1 // none
+	}
+	if c.Connections == perAgent {
+		return stomp.NewPerAgent(cfg)
+	}
+	return stomp.New(cfg)
 }
