@@ -4,7 +4,7 @@
 # installs only where it can: on Debian, as root.
 set -eu
 
-wanted="gcc:gcc libc6-dev:/usr/include/stdlib.h mosquitto:/usr/sbin/mosquitto rabbitmq-server:/usr/sbin/rabbitmq-server libxml2-utils:xmllint prosody:prosody iproute2:ip iptables:iptables procps:sysctl"
+wanted="gcc:gcc libc6-dev:/usr/include/stdlib.h mosquitto:/usr/sbin/mosquitto rabbitmq-server:/usr/sbin/rabbitmq-server activemq:/usr/bin/activemq libxml2-utils:xmllint prosody:prosody iproute2:ip iptables:iptables procps:sysctl"
 missing=""
 for entry in $wanted; do
 	package=${entry%%:*}

@@ -8,34 +8,51 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
 // Mosquitto starts an MQTT broker and returns its host and port. Where it is not
-// installed the test is skipped, but not in CI.
+// installed the test is skipped, but not in CI. So it is with the others.
 func Mosquitto(t testing.TB) string {
+	t.Helper()
+	return MosquittoBroker(t).Address
+}
+
+// MosquittoBroker is Mosquitto that can be ended and started again.
+func MosquittoBroker(t testing.TB) *Broker {
 	t.Helper()
 	program := installed(t, "mosquitto", "/usr/sbin/mosquitto")
 	address, dir := FreeAddress(t), t.TempDir()
 	host, port, _ := net.SplitHostPort(address) // FreeAddress made it
 	config := filepath.Join(dir, "mosquitto.conf")
 	write(t, config, fmt.Sprintf("listener %s %s\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\nuser root\n", port, host))
-	startBroker(t, exec.Command(program, "-c", config), dir, address)
-	return address
+	return newBroker(t, dir, address, nil, program, "-c", config)
 }
 
 // RabbitMQ starts a STOMP broker and returns its host and port. Its login is
-// guest, guest; its host is "/". Where it is not installed the test is skipped,
-// but not in CI.
+// guest, guest; its host is "/".
 func RabbitMQ(t testing.TB) string {
+	t.Helper()
+	return rabbitMQ(t, "stomp")
+}
+
+// RabbitMQForMQTT starts an MQTT broker that speaks 3.1.1 and returns its host and
+// port. Its user name is guest, guest.
+func RabbitMQForMQTT(t testing.TB) string {
+	t.Helper()
+	return rabbitMQ(t, "mqtt")
+}
+
+func rabbitMQ(t testing.TB, protocol string) string {
 	t.Helper()
 	// The program in PATH may be Debian's wrapper, which changes the user.
 	program := installed(t, "/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
 	mapper := installed(t, "epmd")
 	dir := t.TempDir()
-	stomp, amqp, distribution, epmd := FreeAddress(t), FreeAddress(t), FreeAddress(t), FreeAddress(t)
-	write(t, filepath.Join(dir, "rabbitmq.conf"), "listeners.tcp.1 = "+amqp+"\nstomp.listeners.tcp.1 = "+stomp+"\n")
-	write(t, filepath.Join(dir, "enabled_plugins"), "[rabbitmq_stomp].\n")
+	address, amqp, distribution, epmd := FreeAddress(t), FreeAddress(t), FreeAddress(t), FreeAddress(t)
+	write(t, filepath.Join(dir, "rabbitmq.conf"), "listeners.tcp.1 = "+amqp+"\n"+protocol+".listeners.tcp.1 = "+address+"\n")
+	write(t, filepath.Join(dir, "enabled_plugins"), "[rabbitmq_"+protocol+"].\n")
 	env := append(os.Environ(),
 		"HOME="+dir,
 		"RABBITMQ_NODENAME=uspbridge-test@localhost",
@@ -50,14 +67,72 @@ func RabbitMQ(t testing.TB) string {
 		"ERL_EPMD_ADDRESS=127.0.0.1",
 	)
 	// Erlang's port mapper would be started as a daemon and outlive the test.
-	daemon := exec.Command(mapper)
-	daemon.Env = env
-	startBroker(t, daemon, dir, epmd)
-	server := exec.Command(program)
-	server.Env = env
-	startBroker(t, server, dir, stomp)
-	return stomp
+	newBroker(t, dir, epmd, env, mapper)
+	return newBroker(t, dir, address, env, program).Address
 }
+
+// activeMQConfig has the directory and the address.
+const activeMQConfig = `<beans xmlns="http://www.springframework.org/schema/beans" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
+  xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans.xsd
+    http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
+  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="test" persistent="false" useJmx="false" dataDirectory="%s">
+    <transportConnectors><transportConnector name="stomp" uri="stomp://%s"/></transportConnectors>
+  </broker>
+</beans>
+`
+
+// ActiveMQ starts a STOMP broker that can be ended and started again. It takes any
+// login and host.
+func ActiveMQ(t testing.TB) *Broker {
+	t.Helper()
+	const home = "/usr/share/activemq"
+	java := installed(t, "java")
+	installed(t, "activemq")
+	address, dir := FreeAddress(t), t.TempDir()
+	config := filepath.Join(dir, "activemq.xml")
+	write(t, config, fmt.Sprintf(activeMQConfig, dir, address))
+	return newBroker(t, dir, address, nil, java, "-Xmx128M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+		"-Dactivemq.home="+home, "-Dactivemq.base="+dir, "-Dactivemq.conf="+dir, "-Dactivemq.data="+dir,
+		"-jar", filepath.Join(home, "bin", "activemq.jar"), "start", "xbean:file:"+config)
+}
+
+// Broker is a broker that a test can treat as machines and operators do.
+type Broker struct {
+	Address string // host and port
+
+	t   testing.TB
+	dir string
+	run func() *exec.Cmd
+	cmd *exec.Cmd
+	end func()
+}
+
+func newBroker(t testing.TB, dir, address string, env []string, program string, args ...string) *Broker {
+	t.Helper()
+	b := &Broker{Address: address, t: t, dir: dir, run: func() *exec.Cmd {
+		cmd := exec.Command(program, args...)
+		cmd.Env = env
+		return cmd
+	}}
+	b.Start()
+	return b
+}
+
+// Start starts it, or starts it again, at the same address.
+func (b *Broker) Start() {
+	b.t.Helper()
+	b.cmd = b.run()
+	b.end = startBroker(b.t, b.cmd, b.dir, b.Address)
+}
+
+// Kill ends it as a power failure does: kill -9.
+func (b *Broker) Kill() { b.end() }
+
+// Freeze stops it as it is: its connections stay, and nothing is read from them.
+func (b *Broker) Freeze() { signalGroup(b.t, b.cmd, syscall.SIGSTOP) }
+
+// Thaw lets it go on.
+func (b *Broker) Thaw() { signalGroup(b.t, b.cmd, syscall.SIGCONT) }
 
 func portOf(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 

@@ -46,6 +46,9 @@ func (e *Env) ControllerOver(id usp.EndpointID, link client.Link) *Controller {
 	return newController(e.t, client.New(id, link))
 }
 
+// ControllerOf is a controller that has been made elsewhere.
+func (e *Env) ControllerOf(c *client.Client) *Controller { return newController(e.t, c) }
+
 func newController(t testing.TB, c *client.Client) *Controller {
 	// It may have been closed before, or its bridge killed.
 	t.Cleanup(func() { _ = c.Close() })

@@ -97,7 +97,7 @@ func TestBrokerThatReadsNothing(t *testing.T) {
 
 func TestBrokerThatSaysNothing(t *testing.T) {
 	t.Parallel()
-	tr, l, p := played(t, func(c *Config) { c.KeepAlive, c.Timeout = time.Second, 300*time.Millisecond })
+	tr, l, p := played(t, func(c *Config) { c.KeepAlive, c.Timeout = time.Second, time.Second })
 	p.expect(packets.Pingreq)
 	p.say("\xd0\x00")
 	p.expect(packets.Pingreq) // which nobody answers

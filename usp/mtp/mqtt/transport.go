@@ -34,6 +34,10 @@ type Transport struct {
 	meter   *mtp.Meter
 	served  atomic.Bool
 
+	// starting is true for the connection of a new agent until the first try has
+	// ended: what the agent says to begin with goes out when it is made.
+	starting atomic.Bool
+
 	// outbox outlives connections: what was published and not acknowledged is
 	// sent again on the next one.
 	outbox       *mtp.Outbox[publication]
@@ -83,6 +87,7 @@ func New(cfg Config) (*Transport, error) {
 	limit := mtp.SharedOutbox
 	if s := cfg.single; s != nil {
 		t.settings, t.meter, limit = s.settings, s.meter, mtp.AgentOutbox
+		t.starting.Store(true)
 	} else {
 		t.settings = mtp.Settings{ClientID: cfg.ClientID, KeepAlive: cfg.KeepAlive}
 		if t.meter, err = mtp.NewMeter(cfg.Registerer, mtp.MQTT); err != nil {
@@ -154,8 +159,6 @@ func (t *Transport) connection(ctx context.Context, h mtp.Handler) error {
 	if err != nil {
 		return err
 	}
-	t.meter.Opened()
-	defer t.meter.Closed()
 	if err := t.begin(c, generation); err != nil {
 		c.end(err) // R-MQTT.16
 		return err
@@ -163,8 +166,16 @@ func (t *Transport) connection(ctx context.Context, h mtp.Handler) error {
 	defer t.finish()
 	defer t.outbox.Shut()
 	defer t.conn.Store(nil)
+	subscribed := false
+	defer func() {
+		if subscribed {
+			t.meter.Closed()
+		}
+	}()
 	return c.run(ctx, h, func() {
 		leave()
+		subscribed = true
+		t.meter.Opened()
 		t.up(c)
 	})
 }
@@ -188,6 +199,7 @@ func (t *Transport) up(c *conn) {
 }
 
 func (t *Transport) noteEnd(err error) {
+	t.starting.Store(false)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.state.Up || t.state.Since.IsZero() {
@@ -242,7 +254,7 @@ func (t *Transport) send(ctx context.Context, p publication, answer bool) error 
 		if t.outbox.Late() {
 			c.probe()
 		}
-	case answer:
+	case answer || t.starting.Load():
 		err = t.outbox.Keep(p, p.size())
 		t.kick() // a connection may have come up meanwhile
 	default:

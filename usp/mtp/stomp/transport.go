@@ -32,6 +32,10 @@ type Transport struct {
 	hosted *hosted
 	served atomic.Bool
 
+	// starting is true for the connection of a new agent until the first try has
+	// ended: what the agent says to begin with goes out when it is made.
+	starting atomic.Bool
+
 	// outbox outlives connections: what was sent and not confirmed by a receipt is
 	// sent again on the next one.
 	outbox *mtp.Outbox[message]
@@ -64,6 +68,7 @@ func New(cfg Config) (*Transport, error) {
 	limit := mtp.SharedOutbox
 	if s := cfg.single; s != nil {
 		t.settings, t.meter, limit = s.settings, s.meter, mtp.AgentOutbox
+		t.starting.Store(true)
 	} else {
 		t.settings = mtp.Settings{VirtualHost: cfg.Host, HeartbeatOutgoing: cfg.HeartBeat, HeartbeatExpect: cfg.HeartBeat}
 		if t.meter, err = mtp.NewMeter(cfg.Registerer, mtp.STOMP); err != nil {
@@ -226,6 +231,7 @@ func (t *Transport) up(c *conn) {
 }
 
 func (t *Transport) noteEnd(err error) {
+	t.starting.Store(false)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.state.Up || t.state.Since.IsZero() {
@@ -359,7 +365,7 @@ func (t *Transport) send(ctx context.Context, m message, answer bool) error {
 	switch {
 	case t.conn.Load() != nil:
 		err = t.outbox.Hand(ctx, m, size, t.kick)
-	case answer:
+	case answer || t.starting.Load():
 		err = t.outbox.Keep(m, size)
 		t.kick() // a connection may have come up meanwhile
 	default:

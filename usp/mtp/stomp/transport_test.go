@@ -295,7 +295,7 @@ func TestHeartBeats(t *testing.T) { // R-STOMP.11
 		HeartBeat: 50 * time.Millisecond, Timeout: 300 * time.Millisecond})
 	mtptest.Start(t, tr, mtptest.NewRecorder())
 	p := s.accept()
-	p.greet("heart-beat:50,50\n")
+	p.greet("heart-beat:300,50\n")
 	p.expect("SUBSCRIBE", nil)
 	for range 3 {
 		if b, err := p.r.ReadByte(); err != nil || b != '\n' {
