@@ -135,6 +135,7 @@ func (h *Host) keepWith(ctx context.Context, a *agent, notes []*notification, b 
 		a.unput(notes)
 		return err
 	}
+	h.due.poke() // before they were in the store there was nothing to see
 	h.stored(a, notes)
 	return nil
 }

@@ -129,7 +129,6 @@ func (n *notification) put(h *Host, b *store.Batch) {
 	}
 	b.Put(n.key(), encodeJSON(n.pending))
 	b.Put(n.dueKey(), dueValue())
-	h.due.poke()
 }
 
 // transmit sends notifications that have been stored.
