@@ -252,7 +252,11 @@ func (h *Host) connect(ctx context.Context, id usp.EndpointID, c *controller) {
 		var err error
 		switch {
 		case w.address.Protocol == mtp.MQTT && own.Topic != "":
-			rec, err = record.MQTTConnect(id, c.endpoint, usp.RecordVersion, usppb.MQTTConnectRecord_V5, own.Topic)
+			version := usppb.MQTTConnectRecord_V5
+			if own.Version == "3.1.1" {
+				version = usppb.MQTTConnectRecord_V3_1_1
+			}
+			rec, err = record.MQTTConnect(id, c.endpoint, usp.RecordVersion, version, own.Topic)
 		case w.address.Protocol == mtp.STOMP && own.Destination != "":
 			rec, err = record.STOMPConnect(id, c.endpoint, usp.RecordVersion, own.Destination)
 		default:

@@ -382,16 +382,18 @@ func TestHosted(t *testing.T) {
 // R-MTP.6: after a reboot of its device an agent sends its Connect records again,
 // subscribed to or not.
 func TestConnectAfterReboot(t *testing.T) {
-	b := newBench(t, func(c *Config) {
-		c.AgentAddress = func(p mtp.Protocol, id usp.EndpointID) mtp.Address {
-			return mtp.Address{Protocol: p, Topic: "usp/agent/" + string(id)}
-		}
-	})
-	b.raise(Event{Kind: Occurred, Ref: b.ref("Device.Boot!"), Args: map[string]string{"Cause": "LocalReboot"}})
-	for _, to := range []usp.EndpointID{primary, secondary} {
-		c := b.next("Connect", func(s sentRecord) bool { return s.to == to && s.msg == nil })
-		if c.record.GetMqttConnect() == nil {
-			t.Errorf("Connect record %v", c.record)
+	for version, want := range map[string]usppb.MQTTConnectRecord_MQTTVersion{"": usppb.MQTTConnectRecord_V5, "3.1.1": usppb.MQTTConnectRecord_V3_1_1} {
+		b := newBench(t, func(c *Config) {
+			c.AgentAddress = func(p mtp.Protocol, id usp.EndpointID) mtp.Address {
+				return mtp.Address{Protocol: p, Topic: "usp/agent/" + string(id), Version: version}
+			}
+		})
+		b.raise(Event{Kind: Occurred, Ref: b.ref("Device.Boot!"), Args: map[string]string{"Cause": "LocalReboot"}})
+		for _, to := range []usp.EndpointID{primary, secondary} {
+			c := b.next("Connect", func(s sentRecord) bool { return s.to == to && s.msg == nil })
+			if c.record.GetMqttConnect() == nil || c.record.GetMqttConnect().GetVersion() != want { // R-MQTT.26a
+				t.Errorf("Connect record %v, want version %v", c.record, want)
+			}
 		}
 	}
 }

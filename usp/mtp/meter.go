@@ -16,7 +16,18 @@ type Meter struct {
 	up                              atomic.Bool
 	lastError                       atomic.Pointer[string]
 
-	sum *Meter // counts what this one does, too; nil for none
+	sum    *Meter      // counts what this one does, too; nil for none
+	usable func() bool // tells whether it is up, in place of Up and Down; nil for those
+}
+
+// Follow has f tell whether the transport is up.
+func (m *Meter) Follow(f func() bool) { m.usable = f }
+
+func (m *Meter) isUp() bool {
+	if m.usable != nil {
+		return m.usable()
+	}
+	return m.up.Load()
 }
 
 // Part returns a Meter for one of several connections that m counts together. It
@@ -55,7 +66,7 @@ func (m *Meter) collectors(l prometheus.Labels) []prometheus.Collector {
 		counter("received_bytes_total", "Bytes of records that arrived.", &m.bytesReceived),
 		gauge("connections", "Open connections.", func() float64 { return float64(m.connections.Load()) }),
 		gauge("up", "1 while the transport is usable.", func() float64 {
-			if m.up.Load() {
+			if m.isUp() {
 				return 1
 			}
 			return 0
@@ -136,7 +147,7 @@ func (m *Meter) Failed(err error) {
 
 // Status returns the counts so far.
 func (m *Meter) Status() Status {
-	s := Status{Up: m.up.Load(), Sent: m.sent.Load(), Received: m.received.Load(), Refused: m.refused.Load()}
+	s := Status{Up: m.isUp(), Sent: m.sent.Load(), Received: m.received.Load(), Refused: m.refused.Load()}
 	if text := m.lastError.Load(); text != nil {
 		s.LastError = *text
 	}

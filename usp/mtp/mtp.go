@@ -36,6 +36,10 @@ type Address struct {
 	URL         string
 	Conn        any
 
+	// Version is that of MQTT which is spoken at the Topic of a hosted endpoint, for
+	// its Connect record: "3.1.1", or "" for 5.0.
+	Version string
+
 	// Answer is set in the Reply of what comes over a broker: what goes there
 	// answers something that was done and will not be done again. While the broker
 	// is away the transport keeps it for a while, where it would refuse another.

@@ -1,9 +1,13 @@
 package mtp_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp"
@@ -89,5 +93,38 @@ func TestBadTemplates(t *testing.T) {
 		if _, err := mtp.ParseTemplate(tt.template); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q: %v, want an error about %q", tt.template, err, tt.want)
 		}
+	}
+}
+
+// Parts are counted together, each with a state of its own.
+func TestMeterOfParts(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	sum, err := mtp.NewMeter(reg, mtp.MQTT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	up := false
+	sum.Follow(func() bool { return up })
+	a, b := sum.Part(), sum.Part()
+	a.Opened()
+	b.Opened()
+	b.Closed()
+	a.Up()
+	b.Down(errors.New("refused"))
+	a.Received(10)
+	b.Refused()
+	if err := b.Sent(5, errors.New("lost")); err == nil {
+		t.Error("a failure is swallowed")
+	}
+	if got := a.Status(); !got.Up || got.LastError != "" || got.Received != 1 || got.Refused != 0 {
+		t.Errorf("a part: %+v", got)
+	}
+	up = true
+	if got := sum.Status(); !got.Up || got.LastError != "refused" || got.Received != 1 || got.Refused != 1 || sum.Connections() != 1 {
+		t.Errorf("the sum: %+v with %d connections", got, sum.Connections())
+	}
+	want := strings.NewReader("# HELP uspbridge_mtp_up 1 while the transport is usable.\n# TYPE uspbridge_mtp_up gauge\nuspbridge_mtp_up{protocol=\"MQTT\"} 1\n")
+	if err := testutil.GatherAndCompare(reg, want, "uspbridge_mtp_up"); err != nil {
+		t.Error(err)
 	}
 }

@@ -30,6 +30,8 @@ type Singles struct {
 	Own usp.EndpointID
 	// Defaults returns the settings that an endpoint has before Configure.
 	Defaults func(usp.EndpointID) Settings
+	// Address is where what is sent comes to an inbox.
+	Address func(inbox string) Address
 	// Check reports why settings cannot work.
 	Check func(Settings) error
 	// New returns the transport of an endpoint. What it does is counted by meter,
@@ -64,10 +66,19 @@ type member struct {
 
 // NewPerAgent returns a PerAgent that is not running yet.
 func NewPerAgent(s Singles) *PerAgent {
-	return &PerAgent{
+	p := &PerAgent{
 		make: s, gate: NewGate(connecting), ready: make(chan struct{}),
 		members: map[usp.EndpointID]*member{}, settings: map[usp.EndpointID]Settings{},
 	}
+	s.Meter.Follow(p.up)
+	return p
+}
+
+// up tells that a connection is, or that none is wanted.
+func (p *PerAgent) up() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.ctx != nil && (p.make.Meter.Connections() > 0 || len(p.members) == 0)
 }
 
 // Protocol returns the protocol of all connections.
@@ -186,13 +197,7 @@ func (p *PerAgent) Send(ctx context.Context, from, to usp.EndpointID, addr Addre
 }
 
 // Status sums over all connections. It is up while one is, or none is wanted.
-func (p *PerAgent) Status() Status {
-	s := p.make.Meter.Status()
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	s.Up = p.ctx != nil && (p.make.Meter.Connections() > 0 || len(p.members) == 0)
-	return s
-}
+func (p *PerAgent) Status() Status { return p.make.Meter.Status() }
 
 // AgentAddress returns where an endpoint is written to.
 func (p *PerAgent) AgentAddress(e usp.EndpointID) Address {
@@ -205,10 +210,7 @@ func (p *PerAgent) AgentAddress(e usp.EndpointID) Address {
 	if m != nil {
 		return m.AgentAddress(e)
 	}
-	if p.make.Protocol == STOMP {
-		return Address{Protocol: STOMP, Destination: s.Inbox}
-	}
-	return Address{Protocol: p.make.Protocol, Topic: s.Inbox}
+	return p.make.Address(s.Inbox)
 }
 
 // Listen takes records at another address, over the program's own connection,

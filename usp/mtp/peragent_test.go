@@ -84,6 +84,7 @@ func newLines(t *testing.T) *lines {
 	all.PerAgent = mtp.NewPerAgent(mtp.Singles{
 		Protocol: mtp.MQTT, Meter: meter, Own: "self::own",
 		Defaults: func(e usp.EndpointID) mtp.Settings { return mtp.Settings{Inbox: "in/" + string(e)} },
+		Address:  func(inbox string) mtp.Address { return mtp.Address{Protocol: mtp.MQTT, Topic: inbox} },
 		Check: func(s mtp.Settings) error {
 			if s.Inbox == "bad" {
 				return errors.New("bad inbox")

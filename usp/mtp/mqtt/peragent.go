@@ -40,6 +40,7 @@ func NewPerAgent(cfg Config) (*PerAgent, error) {
 	escape := escaper(cfg.Version)
 	return &PerAgent{mtp.NewPerAgent(mtp.Singles{
 		Protocol: mtp.MQTT, Meter: meter, Own: cfg.Endpoint, Check: check,
+		Address: cfg.address,
 		Defaults: func(e usp.EndpointID) mtp.Settings {
 			id := string(e)
 			if cfg.ClientID != "" {

@@ -64,7 +64,15 @@ func (t *Transport) AgentTopic(endpoint usp.EndpointID) string {
 
 // AgentAddress returns AgentTopic as an address.
 func (t *Transport) AgentAddress(endpoint usp.EndpointID) mtp.Address {
-	return mtp.Address{Protocol: mtp.MQTT, Topic: t.AgentTopic(endpoint)}
+	return t.cfg.address(t.AgentTopic(endpoint))
+}
+
+func (c *Config) address(topic string) mtp.Address {
+	a := mtp.Address{Protocol: mtp.MQTT, Topic: topic}
+	if c.Version == version311 {
+		a.Version = c.Version
+	}
+	return a
 }
 
 // localEndpoint returns the endpoint whose topic this is, "" for a shared one

@@ -27,6 +27,7 @@ func NewPerAgent(cfg Config) (*mtp.PerAgent, error) {
 	}
 	return mtp.NewPerAgent(mtp.Singles{
 		Protocol: mtp.STOMP, Meter: meter, Own: cfg.Endpoint, Check: check,
+		Address: func(inbox string) mtp.Address { return mtp.Address{Protocol: mtp.STOMP, Destination: inbox} },
 		Defaults: func(e usp.EndpointID) mtp.Settings {
 			return mtp.Settings{
 				Inbox: dest.Expand(string(e)), VirtualHost: cfg.Host,
