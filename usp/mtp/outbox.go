@@ -310,6 +310,23 @@ func (o *Outbox[T]) Change(id uint16, change func(*T)) bool {
 	return true
 }
 
+// Overdue tells that a message has been in flight for as long as one is kept: a
+// broker that lives, and does not confirm, is of no use.
+func (o *Outbox[T]) Overdue() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	for _, e := range o.known {
+		if e.flying && e.until.Before(now) {
+			return true
+		}
+	}
+	return false
+}
+
+// ErrUnconfirmed ends a connection on which a message is overdue.
+var ErrUnconfirmed = errors.New("the broker does not confirm what it is sent")
+
 // Late tells that the broker lets messages wait, so that nobody waits for it.
 func (o *Outbox[T]) Late() bool {
 	o.mu.Lock()

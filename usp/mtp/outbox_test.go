@@ -133,6 +133,27 @@ func TestOutboxGivesUp(t *testing.T) {
 	}
 }
 
+func TestOutboxOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBox(small)
+		b.keep(t, "a")
+		b.Open(1)
+		_, ids := b.take()
+		<-time.After(59 * time.Second)
+		if b.Overdue() {
+			t.Error("overdue before its time")
+		}
+		<-time.After(2 * time.Second)
+		if !b.Overdue() {
+			t.Error("not overdue after a minute in flight")
+		}
+		b.Confirm(ids[0], nil)
+		if b.Overdue() {
+			t.Error("overdue although it is confirmed")
+		}
+	})
+}
+
 // handed is what became of a Hand.
 type handed struct {
 	err   error

@@ -25,6 +25,8 @@ type Writer struct {
 
 	mu      sync.Mutex
 	control []byte
+	last    []byte    // written when nothing else is left
+	over    time.Time // by when all must be written; zero for no matter
 	busy    bool
 	failure error
 	buf     []byte
@@ -74,11 +76,11 @@ func (w *Writer) start() {
 // flush writes until nothing is left.
 func (w *Writer) flush() {
 	for {
-		batch, timeout := w.next()
+		batch, by := w.next()
 		if len(batch) == 0 {
 			return
 		}
-		err := w.conn.SetWriteDeadline(time.Now().Add(timeout))
+		err := w.conn.SetWriteDeadline(by)
 		if err == nil {
 			_, err = w.conn.Write(batch)
 		}
@@ -92,24 +94,31 @@ func (w *Writer) flush() {
 	}
 }
 
-// next returns what is to be written now; with nothing flush is at its end.
-func (w *Writer) next() ([]byte, time.Duration) {
+// next returns what is to be written now, and by when; with nothing flush is at
+// its end.
+func (w *Writer) next() (batch []byte, by time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failure != nil {
-		return nil, 0
+		return nil, by
 	}
-	batch := append(w.buf[:0], w.control...)
+	batch = append(w.buf[:0], w.control...)
 	w.control = nil
 	for n := -1; n < len(batch) && len(batch) < batchSize; {
 		n = len(batch)
 		batch = w.fill(batch)
 	}
+	if len(batch) == 0 {
+		batch, w.last = append(batch, w.last...), nil
+	}
 	w.buf = batch
 	if len(batch) == 0 {
 		w.busy, w.buf = false, nil // an idle connection keeps no buffer
 	}
-	return batch, w.timeout
+	if !w.over.IsZero() {
+		return batch, w.over
+	}
+	return batch, time.Now().Add(w.timeout)
 }
 
 // fail ends the connection, by which its reader learns of it.
@@ -132,12 +141,13 @@ func (w *Writer) Idle() time.Duration {
 	return time.Duration(time.Now().UnixMilli()-w.wrote.Load()) * time.Millisecond
 }
 
-// Finish writes what is left, for as long as it is allowed to take, and closes
-// the connection.
-func (w *Writer) Finish(within time.Duration) {
+// Finish writes what is left and then a last frame, for as long as all that is
+// allowed to take, and closes the connection.
+func (w *Writer) Finish(last []byte, within time.Duration) {
 	w.mu.Lock()
-	w.timeout = within
-	_ = w.conn.SetWriteDeadline(time.Now().Add(within)) // of a write under way; a dead connection has none
+	w.last, w.over = last, time.Now().Add(within)
+	_ = w.conn.SetWriteDeadline(w.over) // of a write under way; a dead connection has none
+	w.start()
 	w.mu.Unlock()
 	w.running.Wait()
 	w.mu.Lock()

@@ -50,8 +50,8 @@ func TestWriterWritesAllInOrder(t *testing.T) {
 		f.add(part...)
 		w.Kick()
 	}
-	w.Finish(mtptest.Patience)
-	if got := mtptest.Wait(t, read, "all that was written"); got != strings.Join(want, "") {
+	w.Finish([]byte("goodbye"), mtptest.Patience)
+	if got := mtptest.Wait(t, read, "all that was written"); got != strings.Join(want, "")+"goodbye" {
 		t.Errorf("%d bytes arrived in another order, or not all: want %d", len(got), len(strings.Join(want, "")))
 	}
 }

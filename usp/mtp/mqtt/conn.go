@@ -125,12 +125,15 @@ func (c *conn) end(err error) {
 	}
 	c.mu.Unlock()
 	if first {
-		c.control(&packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}})
-		c.w.Finish(goodbye)
+		last, err := encode(nil, c.version, &packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}})
+		if err != nil {
+			c.t.cfg.Log.Debug("MQTT DISCONNECT", "error", err)
+		}
+		c.w.Finish(last, goodbye)
 	}
 }
 
-// keep sends pings, one timer for the connection, until stop is called.
+// keep sends pings and looks after what is overdue, one timer for the connection, until stop is called.
 func (c *conn) keep() (stop func()) {
 	if c.keepAlive == 0 {
 		return func() {}
@@ -139,6 +142,9 @@ func (c *conn) keep() (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pinger = time.AfterFunc(every, func() {
+		if c.t.outbox.Overdue() {
+			c.end(mtp.ErrUnconfirmed)
+		}
 		c.ping()
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -93,8 +93,8 @@ func (t *Transport) connectPacket(s mtp.Settings) *packets.Packet {
 		FixedHeader: packets.FixedHeader{Type: packets.Connect},
 		Connect: packets.ConnectParams{
 			ProtocolName: []byte("MQTT"), ClientIdentifier: t.clientID, Keepalive: uint16(s.KeepAlive / time.Second), // R-MQTT.8, R-MQTT.14
-			Clean:    s.CleanStart || t.version != 5 && t.clientID == "",         // [MQTT-3.1.3-7] of 3.1.1
-			Username: []byte(t.cfg.Username), UsernameFlag: t.cfg.Username != "", // R-MQTT.7
+			Clean:    s.CleanStart || t.version != 5 && t.clientID == "",                                 // [MQTT-3.1.3-7] of 3.1.1
+			Username: []byte(t.cfg.Username), UsernameFlag: t.cfg.Username != "" || t.cfg.Password != "", // R-MQTT.7; [MQTT-3.1.2-22] of 3.1.1
 			Password: []byte(t.cfg.Password), PasswordFlag: t.cfg.Password != "",
 		},
 	}

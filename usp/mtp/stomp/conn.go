@@ -71,7 +71,8 @@ func (c *conn) next() (*frame, error) {
 	}
 }
 
-// beat sends heart-beats, one timer for the connection, until stop is called.
+// beat sends heart-beats and looks after what is overdue, one timer for the
+// connection, until stop is called.
 func (c *conn) beat() (stop func()) {
 	if c.beatOut == 0 {
 		return func() {}
@@ -80,6 +81,9 @@ func (c *conn) beat() (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.beater = time.AfterFunc(every, func() {
+		if c.t.outbox.Overdue() {
+			c.end(mtp.ErrUnconfirmed)
+		}
 		if c.w.Idle() >= every/2 {
 			c.control([]byte{'\n'})
 		}
@@ -175,8 +179,7 @@ func (c *conn) end(err error) {
 	}
 	c.mu.Unlock()
 	if first {
-		c.control((&frame{command: "DISCONNECT"}).append(nil))
-		c.w.Finish(goodbye)
+		c.w.Finish((&frame{command: "DISCONNECT"}).append(nil), goodbye)
 	}
 }
 
