@@ -50,7 +50,7 @@ func (t *Transport) refused(connack *packets.Packet) error {
 	code := connack.ReasonCode
 	if t.version != 5 {
 		code = old[code]
-		if code == 0x85 && t.snapshot().ClientID == "" {
+		if code == 0x85 && t.standing.Settings().ClientID == "" {
 			t.anonymous = true
 		}
 	}

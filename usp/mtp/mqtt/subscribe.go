@@ -16,17 +16,17 @@ const maxSubscriptions = 100
 // filters returns what the settings, Listen and the template subscribe to. The
 // caller holds t.mu.
 func (t *Transport) filters() map[string]byte {
-	all := map[string]byte{}
+	all, settings := map[string]byte{}, t.standing.Settings()
 	switch {
 	case t.cfg.single == nil:
 		t.inbound(all, t.topic.Expand("+"))
-	case t.settings.Inbox != "":
-		t.inbound(all, t.settings.Inbox)
+	case settings.Inbox != "":
+		t.inbound(all, settings.Inbox)
 	}
 	for topic := range t.listening {
 		t.inbound(all, topic)
 	}
-	for _, s := range t.settings.Subscriptions {
+	for _, s := range settings.Subscriptions {
 		all[t.shared(s.Topic)] = min(s.QoS, 1)
 	}
 	return all
@@ -54,8 +54,8 @@ func (t *Transport) shared(filter string) string {
 func (t *Transport) begin(c *conn, generation int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.generation != generation {
-		return mtp.ErrChanged
+	if err := t.standing.Current(generation); err != nil {
+		return err
 	}
 	filters := t.filters()
 	t.responseInfo.Store(nil)
@@ -195,24 +195,18 @@ func (t *Transport) Unlisten(at mtp.Address) {
 func (t *Transport) Configure(s mtp.Settings) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	before, old := t.filters(), t.settings
-	t.settings = s
+	before, old := t.filters(), t.standing.Settings()
+	t.standing.Change(s)
 	if old.Disabled != s.Disabled || old.ClientID != s.ClientID || old.KeepAlive != s.KeepAlive || old.CleanStart != s.CleanStart {
-		t.generation++
 		if t.live != nil {
 			go t.live.end(mtp.ErrChanged)
 		}
-		select {
-		case t.changed <- struct{}{}:
-		default: // one signal is enough
-		}
+		t.standing.Hurry()
 		return
 	}
-	if t.live == nil {
-		t.generation++ // a connection that is being made subscribes to the new ones
-		return
+	if t.live != nil {
+		t.live.replace(before, t.filters())
 	}
-	t.live.replace(before, t.filters())
 }
 
 // replace subscribes to what is new of filters, and unsubscribes from what is

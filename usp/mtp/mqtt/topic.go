@@ -57,7 +57,7 @@ func (t *Transport) AgentTopic(endpoint usp.EndpointID) string {
 		return *info
 	}
 	if t.cfg.single != nil {
-		return t.snapshot().Inbox
+		return t.standing.Settings().Inbox
 	}
 	return t.topic.Expand(t.escape.Replace(string(endpoint)))
 }

@@ -34,10 +34,6 @@ type Transport struct {
 	meter   *mtp.Meter
 	served  atomic.Bool
 
-	// starting is true for the connection of a new agent until the first try has
-	// ended: what the agent says to begin with goes out when it is made.
-	starting atomic.Bool
-
 	// outbox outlives connections: what was published and not acknowledged is
 	// sent again on the next one.
 	outbox       *mtp.Outbox[publication]
@@ -47,13 +43,11 @@ type Transport struct {
 	responseInfo atomic.Pointer[string]
 	conn         atomic.Pointer[conn] // nil while there is none with subscriptions
 
-	mu         sync.Mutex
-	settings   mtp.Settings
-	generation int           // of settings, for a connection that is being made
-	changed    chan struct{} // ends a wait
-	listening  map[string]usp.EndpointID
-	live       *conn // where changes of subscriptions go; nil for none
-	state      mtp.Connection
+	standing *mtp.Standing
+
+	mu        sync.Mutex // orders changes of subscriptions against a new connection
+	listening map[string]usp.EndpointID
+	live      *conn // where they go; nil for none
 
 	ready     chan struct{}
 	readyOnce sync.Once
@@ -79,17 +73,16 @@ func New(cfg Config) (*Transport, error) {
 	}
 	t := &Transport{
 		cfg: cfg, broker: broker, topic: topic, version: 5, escape: escaper(cfg.Version),
-		changed: make(chan struct{}, 1), ready: make(chan struct{}),
+		ready: make(chan struct{}),
 	}
 	if cfg.Version == version311 {
 		t.version = 4
 	}
 	limit := mtp.SharedOutbox
 	if s := cfg.single; s != nil {
-		t.settings, t.meter, limit = s.settings, s.meter, mtp.AgentOutbox
-		t.starting.Store(true)
+		t.standing, t.meter, limit = mtp.NewStanding(s.settings, s.gate, true), s.meter, mtp.AgentOutbox
 	} else {
-		t.settings = mtp.Settings{ClientID: cfg.ClientID, KeepAlive: cfg.KeepAlive}
+		t.standing = mtp.NewStanding(mtp.Settings{ClientID: cfg.ClientID, KeepAlive: cfg.KeepAlive}, nil, false)
 		if t.meter, err = mtp.NewMeter(cfg.Registerer, mtp.MQTT); err != nil {
 			return nil, err
 		}
@@ -120,9 +113,9 @@ func (t *Transport) Serve(ctx context.Context, h mtp.Handler) error {
 		return errors.New("mqtt: Serve was called before")
 	}
 	defer t.outbox.Close()
-	t.cfg.Backoff.Reconnect(ctx, t.meter, t.changed, func(ctx context.Context) error {
+	t.cfg.Backoff.Reconnect(ctx, t.meter, t.standing.Hurried(), func(ctx context.Context) error {
 		err := t.connection(ctx, h)
-		t.noteEnd(err)
+		t.standing.Down(err)
 		return err
 	}, func(err error, wait time.Duration) {
 		t.cfg.Log.Log(ctx, t.level(), "no connection to the MQTT broker", "broker", t.broker.Redacted(), "endpoint", t.cfg.Endpoint, "error", err, "next try in", wait)
@@ -140,17 +133,7 @@ func (t *Transport) level() slog.Level {
 
 // connection lives through one connection and returns why it ended.
 func (t *Transport) connection(ctx context.Context, h mtp.Handler) error {
-	t.mu.Lock()
-	s, generation := t.settings, t.generation
-	t.mu.Unlock()
-	if s.Disabled {
-		return mtp.ErrDisabled
-	}
-	var gate mtp.Gate
-	if t.cfg.single != nil {
-		gate = t.cfg.single.gate
-	}
-	leave, err := gate.Enter(ctx)
+	s, generation, leave, err := t.standing.Begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -182,10 +165,7 @@ func (t *Transport) connection(ctx context.Context, h mtp.Handler) error {
 
 // up lets records go over a connection whose subscription stands.
 func (t *Transport) up(c *conn) {
-	t.mu.Lock()
-	t.state.Up, t.state.LastError, t.state.Since = true, "", time.Now()
-	t.state.ClientID = t.clientID
-	t.mu.Unlock()
+	t.standing.Up(mtp.Connection{ClientID: t.clientID})
 	t.outbox.Open(c.window)
 	t.conn.Store(c)
 	c.w.Kick() // what has been kept
@@ -198,27 +178,9 @@ func (t *Transport) up(c *conn) {
 	t.cfg.Log.Log(context.Background(), level, "connected to the MQTT broker", "broker", t.broker.Redacted(), "client id", t.clientID, "session kept", c.connack.SessionPresent)
 }
 
-func (t *Transport) noteEnd(err error) {
-	t.starting.Store(false)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.state.Up || t.state.Since.IsZero() {
-		t.state.Since = time.Now()
-	}
-	t.state.Up, t.state.LastError = false, err.Error()
-}
-
-func (t *Transport) snapshot() mtp.Settings {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.settings
-}
-
 // Connection tells how the connection of a single agent stands.
 func (t *Transport) Connection() mtp.Connection {
-	t.mu.Lock()
-	c := t.state
-	t.mu.Unlock()
+	c := t.standing.Connection()
 	c.Inbox = t.AgentTopic(t.cfg.Endpoint)
 	return c
 }
@@ -254,7 +216,7 @@ func (t *Transport) send(ctx context.Context, p publication, answer bool) error 
 		if t.outbox.Late() {
 			c.probe()
 		}
-	case answer || t.starting.Load():
+	case answer || t.standing.Fresh():
 		err = t.outbox.Keep(p, p.size())
 		t.kick() // a connection may have come up meanwhile
 	default:

@@ -32,21 +32,15 @@ type Transport struct {
 	hosted *hosted
 	served atomic.Bool
 
-	// starting is true for the connection of a new agent until the first try has
-	// ended: what the agent says to begin with goes out when it is made.
-	starting atomic.Bool
-
 	// outbox outlives connections: what was sent and not confirmed by a receipt is
 	// sent again on the next one.
 	outbox *mtp.Outbox[message]
 	conn   atomic.Pointer[conn] // nil while there is none with its subscriptions
 
-	mu         sync.Mutex // also orders changes of subscriptions against a new connection
-	settings   mtp.Settings
-	generation int           // of settings, for a connection that is being made
-	changed    chan struct{} // ends a wait
-	live       *conn         // where changes of subscriptions go; nil for none
-	state      mtp.Connection
+	standing *mtp.Standing
+
+	mu   sync.Mutex // orders changes of subscriptions against a new connection
+	live *conn      // where they go; nil for none
 
 	ready     chan struct{}
 	readyOnce sync.Once
@@ -64,13 +58,12 @@ func New(cfg Config) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transport{cfg: cfg, broker: broker, dest: dest, hosted: newHosted(), changed: make(chan struct{}, 1), ready: make(chan struct{})}
+	t := &Transport{cfg: cfg, broker: broker, dest: dest, hosted: newHosted(), ready: make(chan struct{})}
 	limit := mtp.SharedOutbox
 	if s := cfg.single; s != nil {
-		t.settings, t.meter, limit = s.settings, s.meter, mtp.AgentOutbox
-		t.starting.Store(true)
+		t.standing, t.meter, limit = mtp.NewStanding(s.settings, s.gate, true), s.meter, mtp.AgentOutbox
 	} else {
-		t.settings = mtp.Settings{VirtualHost: cfg.Host, HeartbeatOutgoing: cfg.HeartBeat, HeartbeatExpect: cfg.HeartBeat}
+		t.standing = mtp.NewStanding(mtp.Settings{VirtualHost: cfg.Host, HeartbeatOutgoing: cfg.HeartBeat, HeartbeatExpect: cfg.HeartBeat}, nil, false)
 		if t.meter, err = mtp.NewMeter(cfg.Registerer, mtp.STOMP); err != nil {
 			return nil, err
 		}
@@ -96,9 +89,7 @@ func (t *Transport) AgentDestination(endpoint usp.EndpointID) string {
 		return c.subscribeDest
 	}
 	if t.cfg.single != nil {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		return t.settings.Inbox
+		return t.standing.Settings().Inbox
 	}
 	return t.dest.Expand(string(endpoint))
 }
@@ -115,9 +106,9 @@ func (t *Transport) Serve(ctx context.Context, h mtp.Handler) error {
 		return errors.New("stomp: Serve was called before")
 	}
 	defer t.outbox.Close()
-	t.cfg.Backoff.Reconnect(ctx, t.meter, t.changed, func(ctx context.Context) error {
+	t.cfg.Backoff.Reconnect(ctx, t.meter, t.standing.Hurried(), func(ctx context.Context) error {
 		err := t.connection(ctx, h)
-		t.noteEnd(err)
+		t.standing.Down(err)
 		return err
 	}, func(err error, wait time.Duration) {
 		t.cfg.Log.Log(ctx, t.level(slog.LevelWarn), "no connection to the STOMP server", "broker", t.broker.Redacted(), "endpoint", t.cfg.Endpoint, "error", err, "next try in", wait)
@@ -135,17 +126,7 @@ func (t *Transport) level(l slog.Level) slog.Level {
 
 // connection lives through one connection and returns why it ended.
 func (t *Transport) connection(ctx context.Context, h mtp.Handler) error {
-	t.mu.Lock()
-	s, generation := t.settings, t.generation
-	t.mu.Unlock()
-	if s.Disabled {
-		return mtp.ErrDisabled
-	}
-	var gate mtp.Gate
-	if t.cfg.single != nil {
-		gate = t.cfg.single.gate
-	}
-	leave, err := gate.Enter(ctx)
+	s, generation, leave, err := t.standing.Begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -176,8 +157,8 @@ func (t *Transport) connection(ctx context.Context, h mtp.Handler) error {
 func (t *Transport) begin(c *conn, generation int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.generation != generation {
-		return mtp.ErrChanged
+	if err := t.standing.Current(generation); err != nil {
+		return err
 	}
 	first := t.hosted.all(c.shared || t.cfg.single != nil)
 	if c.inbox = t.inbox(c); c.inbox != "" {
@@ -197,7 +178,7 @@ func (t *Transport) inbox(c *conn) string {
 	case c.subscribeDest != "":
 		return c.subscribeDest
 	case t.cfg.single != nil:
-		return t.settings.Inbox
+		return t.standing.Settings().Inbox
 	case c.shared:
 		return t.dest.Expand("")
 	default:
@@ -214,10 +195,7 @@ func (t *Transport) finish() {
 
 // up lets records go over a connection that has its subscriptions.
 func (t *Transport) up(c *conn) {
-	t.mu.Lock()
-	t.state.Up, t.state.LastError, t.state.Since = true, "", time.Now()
-	t.state.Outgoing, t.state.Incoming = c.beatOut, c.beatIn
-	t.mu.Unlock()
+	t.standing.Up(mtp.Connection{Outgoing: c.beatOut, Incoming: c.beatIn})
 	window := sharedWindow
 	if t.cfg.single != nil {
 		window = singleWindow
@@ -230,21 +208,9 @@ func (t *Transport) up(c *conn) {
 	t.cfg.Log.Log(context.Background(), t.level(slog.LevelInfo), "connected to the STOMP server", "broker", t.broker.Redacted(), "heart-beat out", c.beatOut, "heart-beat in", c.beatIn)
 }
 
-func (t *Transport) noteEnd(err error) {
-	t.starting.Store(false)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.state.Up || t.state.Since.IsZero() {
-		t.state.Since = time.Now()
-	}
-	t.state.Up, t.state.LastError = false, err.Error()
-}
-
 // Connection tells how the connection of a single agent stands.
 func (t *Transport) Connection() mtp.Connection {
-	t.mu.Lock()
-	c := t.state
-	t.mu.Unlock()
+	c := t.standing.Connection()
 	c.Inbox = t.AgentDestination(t.cfg.Endpoint)
 	return c
 }
@@ -255,24 +221,18 @@ func (t *Transport) Connection() mtp.Connection {
 func (t *Transport) Configure(s mtp.Settings) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	old := t.settings
-	t.settings = s
+	old := t.standing.Settings()
+	t.standing.Change(s)
 	moved := old.Inbox != s.Inbox
 	again := old.Disabled != s.Disabled || old.VirtualHost != s.VirtualHost || old.HeartbeatOutgoing != s.HeartbeatOutgoing ||
 		old.HeartbeatExpect != s.HeartbeatExpect || moved && (old.Inbox == "" || s.Inbox == "")
 	switch {
 	case again:
-		t.generation++
 		if t.live != nil {
 			go t.live.end(mtp.ErrChanged)
 		}
-		select {
-		case t.changed <- struct{}{}:
-		default: // one signal is enough
-		}
-	case moved && t.live == nil:
-		t.generation++ // a connection that is being made subscribes to the new one
-	case moved && t.live.subscribeDest == "":
+		t.standing.Hurry()
+	case moved && t.live != nil && t.live.subscribeDest == "":
 		t.live.move(s.Inbox)
 	}
 }
@@ -365,7 +325,7 @@ func (t *Transport) send(ctx context.Context, m message, answer bool) error {
 	switch {
 	case t.conn.Load() != nil:
 		err = t.outbox.Hand(ctx, m, size, t.kick)
-	case answer || t.starting.Load():
+	case answer || t.standing.Fresh():
 		err = t.outbox.Keep(m, size)
 		t.kick() // a connection may have come up meanwhile
 	default:
