@@ -18,6 +18,25 @@ import (
 	"github.com/uspbridge/uspbridge/usp/mtp/mtptest"
 )
 
+// What the program looks for in a transport it finds in both forms.
+var (
+	_ interface {
+		mtp.Transport
+		mtp.Hosting
+		mtp.Addressing
+		mtp.Listening
+		mtp.Publisher
+	} = (*Transport)(nil)
+	_ interface {
+		mtp.Transport
+		mtp.Hosting
+		mtp.Addressing
+		mtp.Listening
+		mtp.Publisher
+		mtp.PerEndpoint
+	} = (*PerAgent)(nil)
+)
+
 func newPerAgent(t testing.TB, cfg Config) *PerAgent {
 	t.Helper()
 	cfg.Backoff = mtp.Backoff{Min: 5 * time.Millisecond, Max: 50 * time.Millisecond}

@@ -12,6 +12,23 @@ import (
 	"github.com/uspbridge/uspbridge/usp/mtp/mtptest"
 )
 
+// What the program looks for in a transport it finds in both forms.
+var (
+	_ interface {
+		mtp.Transport
+		mtp.Hosting
+		mtp.Addressing
+		mtp.Listening
+	} = (*Transport)(nil)
+	_ interface {
+		mtp.Transport
+		mtp.Hosting
+		mtp.Addressing
+		mtp.Listening
+		mtp.PerEndpoint
+	} = (*mtp.PerAgent)(nil)
+)
+
 // played is a transport on a server that the test plays, with its subscription.
 func played(t *testing.T, change func(*Config)) (*Transport, *script, *player) {
 	t.Helper()
