@@ -37,6 +37,7 @@ const (
 	DeviceDue                    // owner: 16 hex digits of unix milliseconds; name: key of the device to be looked at then
 	FileGrant                    // owner: SHA-256 of a token in hex; one record "", what the token opens
 	Report                       // owner: endpoint id of the agent; name: profile instance "/" time; a bulk data report that was not delivered
+	Certificate                  // owner: endpoint id of an agent, or "ca"; its keys and certificates, by name
 	kindEnd
 )
 

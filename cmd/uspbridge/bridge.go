@@ -94,7 +94,7 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 // parameters, passwords for brokers, arguments of operations. In the others there is
 // none, or it is sealed by those who write them (devices, credentials); so what a
 // device is, its numbers and its subscriptions outlive a lost key.
-var sealedKinds = []store.Kind{store.Tree, store.Controller, store.Request, store.Notification, store.AgentState}
+var sealedKinds = []store.Kind{store.Tree, store.Controller, store.Request, store.Notification, store.AgentState, store.Certificate}
 
 // openSealer returns what the store's secrets are sealed with.
 func openSealer(ctx context.Context, cfg *Config, st store.Store, log *slog.Logger, renew bool) (*seal.Box, error) {

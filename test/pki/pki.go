@@ -12,8 +12,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"io"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"testing"
 	"time"
@@ -35,6 +38,20 @@ func NewCA(t testing.TB, name string) *CA {
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}, newECDSA(t))
 	return ca
+}
+
+// Key returns the authority's key.
+func (ca *CA) Key() crypto.Signer { return ca.key }
+
+// Intermediate makes an authority below this one.
+func (ca *CA) Intermediate(name string) *CA {
+	ca.t.Helper()
+	below := &CA{t: ca.t}
+	below.Cert, below.key = ca.issue(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}, newECDSA(ca.t))
+	return below
 }
 
 // Pair is a certificate with its key.
@@ -66,10 +83,45 @@ func (ca *CA) Client(name string) *Pair {
 	return ca.Issue(x509.Certificate{Subject: pkix.Name{CommonName: name}})
 }
 
+// Endpoint makes the certificate of a USP endpoint, with its URN: "urn:bbf:usp:id:…".
+func (ca *CA) Endpoint(urn string) *Pair {
+	ca.t.Helper()
+	u, err := url.Parse(urn)
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	return ca.Issue(x509.Certificate{Subject: pkix.Name{CommonName: urn}, URIs: []*url.URL{u}})
+}
+
+// SelfSigned makes a certificate that nobody vouches for.
+func SelfSigned(t testing.TB, template x509.Certificate) *Pair {
+	t.Helper()
+	return (&CA{t: t}).Issue(template)
+}
+
+// Sign makes a certificate after a template for a key that is elsewhere.
+func (ca *CA) Sign(template x509.Certificate, public crypto.PublicKey) *x509.Certificate {
+	ca.t.Helper()
+	return ca.pair(template, elsewhere{public}).Cert
+}
+
+// elsewhere is a key of which only the public half is here.
+type elsewhere struct{ public crypto.PublicKey }
+
+func (e elsewhere) Public() crypto.PublicKey { return e.public }
+
+func (elsewhere) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("the key is elsewhere")
+}
+
 func (ca *CA) pair(template x509.Certificate, key crypto.Signer) *Pair {
 	ca.t.Helper()
-	template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	if template.KeyUsage == 0 {
+		template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
+	}
+	if template.ExtKeyUsage == nil {
+		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	}
 	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
 	cert, signer := ca.issue(&template, key)
 	return &Pair{ca.t, cert, signer}
@@ -86,7 +138,7 @@ func (ca *CA) issue(template *x509.Certificate, key crypto.Signer) (*x509.Certif
 		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(1000*time.Hour)
 	}
 	parent, signer := ca.Cert, ca.key
-	if parent == nil {
+	if parent == nil { // itself
 		parent, signer = template, key
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)

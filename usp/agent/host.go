@@ -286,7 +286,7 @@ func (h *Host) Forget(ctx context.Context, id usp.EndpointID) error {
 	a.write.Lock()
 	defer a.write.Unlock()
 	var b store.Batch
-	for _, kind := range []store.Kind{store.Controller, store.Subscription, store.Request, store.Notification, store.Report, store.AgentState} {
+	for _, kind := range []store.Kind{store.Controller, store.Subscription, store.Request, store.Notification, store.Report, store.AgentState, store.Certificate} {
 		err := h.cfg.Store.Scan(ctx, store.Query{Kind: kind, Owner: string(id), WholeOwner: true}, func(k store.Key, _ []byte) bool {
 			b.Delete(k)
 			return true
