@@ -49,7 +49,7 @@ var importRules = []struct {
 	{"usp/mtp", []string{"usp", "usp/usppb", "usp/record", "usp/mtp/..."}, "transports carry records, agents are above them"},
 	{"usp/trust", []string{"usp", "store"}, "certificates know endpoint ids, not what is said between endpoints"},
 	{"usp/agent/bulk", []string{"usp/dm"}, "reports are names, values and types, collectors are URLs"},
-	{"usp/agent", []string{"usp", "usp/dm", "usp/path", "usp/record", "usp/usppb", "usp/mtp", "usp/agent/bulk", "store"}, "an agent knows transports by their interface and devices by Model"},
+	{"usp/agent", []string{"usp", "usp/dm", "usp/path", "usp/record", "usp/usppb", "usp/mtp", "usp/trust", "usp/agent/bulk", "store"}, "an agent knows transports by their interface and devices by Model"},
 	{"usp/client", []string{"usp", "usp/record", "usp/usppb", "usp/mtp/..."}, "a controller knows agents by messages only"},
 	{"usp/relay", []string{"usp", "usp/record", "usp/usppb", "usp/mtp", "store"}, "the relay passes records on"},
 	{"usp", nil, "the vocabulary is a leaf"},

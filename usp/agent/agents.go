@@ -23,6 +23,7 @@ type agent struct {
 	sending map[string]bool               // notifications on their way into the store: already acknowledged?
 	waiting waitings                      // notifications that wait for their response, in order
 	last    map[lastKey]string            // value last notified, by subscription and parameter
+	proofs  map[proofKey]proof            // certificates judged a moment ago
 
 	watching sync.Mutex
 	watched  string // fingerprint of what the Model was last told to watch

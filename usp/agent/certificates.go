@@ -75,7 +75,7 @@ func addCertificate(o *operation, call Call) (map[string]string, error) {
 	if err != nil {
 		return nil, usp.Errorf(usp.ErrInvalidCommandArguments, "", "Certificate: %w", err)
 	}
-	_, err = o.keepCertificate(c, call.Args["Alias"])
+	_, err = o.tx.keepCertificate(c, call.Args["Alias"])
 	return nil, err
 }
 
@@ -86,9 +86,9 @@ func addMyCertificate(o *operation, call Call) (map[string]string, error) {
 	if err != nil {
 		return nil, usp.Errorf(usp.ErrInvalidCommandArguments, "", "Certificate: %w", err)
 	}
-	row, there := o.certificateRow(c)
+	row, there := o.tx.certificateRow(c)
 	if !there {
-		if row, err = o.keepCertificate(c, call.Args["Alias"]); err != nil {
+		if row, err = o.tx.keepCertificate(c, call.Args["Alias"]); err != nil {
 			return nil, err
 		}
 	}
@@ -101,10 +101,10 @@ func addMyCertificate(o *operation, call Call) (map[string]string, error) {
 }
 
 // certificateRow finds the row of a certificate.
-func (o *operation) certificateRow(c *x509.Certificate) (rowKey, bool) {
-	class := o.host.spec.classAt(certificateTable)
+func (tx *txn) certificateRow(c *x509.Certificate) (rowKey, bool) {
+	class := tx.host.spec.classAt(certificateTable)
 	der := base64.StdEncoding.EncodeToString(c.Raw)
-	for k, r := range o.tx.next.rows {
+	for k, r := range tx.next.rows {
 		if k.class == class && r.values[class.byName[derParam].index] == der {
 			return k, true
 		}
@@ -113,8 +113,8 @@ func (o *operation) certificateRow(c *x509.Certificate) (rowKey, bool) {
 }
 
 // keepCertificate adds the row of a certificate.
-func (o *operation) keepCertificate(c *x509.Certificate, alias string) (rowKey, error) {
-	class := o.host.spec.classAt(certificateTable)
+func (tx *txn) keepCertificate(c *x509.Certificate, alias string) (rowKey, error) {
+	class := tx.host.spec.classAt(certificateTable)
 	n := NewRow{Table: dm.Ref{Node: class.node}}
 	for rel, value := range map[string]string{
 		"Alias": alias, "SerialNumber": serialNumber(c), "Issuer": c.Issuer.String(), derParam: base64.StdEncoding.EncodeToString(c.Raw),
@@ -123,7 +123,7 @@ func (o *operation) keepCertificate(c *x509.Certificate, alias string) (rowKey, 
 			n.Params = append(n.Params, Assignment{Param: class.byName[rel].node, Value: value, Required: true})
 		}
 	}
-	res := o.tx.add(n)
+	res := tx.add(n)
 	switch {
 	case res.Err == nil:
 		return rowKey{class, res.Row.Inst}, nil

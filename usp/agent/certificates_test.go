@@ -214,15 +214,15 @@ func FuzzCertificate(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer b.host.agents.release(a)
-		o := &operation{host: b.host, agent: a, tx: b.host.begin(a, nil, nil)}
-		k, err := o.keepCertificate(c, "")
+		tx := b.host.begin(a, nil, nil)
+		k, err := tx.keepCertificate(c, "")
 		if err != nil {
 			return
 		}
-		if s := o.tx.next.named(k, "SerialNumber"); len(s) > maxSerial || strings.Trim(s, "0123456789abcdef:") != "" {
+		if s := tx.next.named(k, "SerialNumber"); len(s) > maxSerial || strings.Trim(s, "0123456789abcdef:") != "" {
 			t.Errorf("serial number %q", s)
 		}
-		if again, there := o.certificateRow(c); !there || again != k {
+		if again, there := tx.certificateRow(c); !there || again != k {
 			t.Error("the row is not found again")
 		}
 	})

@@ -97,6 +97,15 @@ type Config struct {
 	// they are.
 	Sealer store.Sealer
 
+	// Identity is who agents are and who their peers are; nil: certificates count
+	// for nothing.
+	Identity Credentials
+	// Senders is what the transports' word for senders is worth (default Claimed).
+	Senders map[mtp.Protocol]Belief
+	// FirstUse lets unknown controllers with certificates that nobody vouches for
+	// become untrusted ones (ControllerTrust.TOFUAllowed).
+	FirstUse bool
+
 	// BuiltinController speaks for the command line (default BuiltinController).
 	BuiltinController usp.EndpointID
 

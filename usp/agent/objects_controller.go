@@ -23,7 +23,8 @@ func controllerObjects() []objectDecl {
 				text("ProvisioningCode", "", size(0, 64)),
 				boolean("Enable", "false"),
 				{name: "AssignedRole", access: dm.ReadWrite, typ: dm.TypeString, list: true, refs: roleTable},
-				computed("InheritedRole", dm.TypeString, func(*view, dm.Instance) string { return "" }),
+				{name: "InheritedRole", typ: dm.TypeString, list: true, refs: roleTable},
+				{name: admittedParam, typ: dm.TypeBoolean, def: "false", hidden: true},
 				{name: "Credential", access: dm.ReadWrite, typ: dm.TypeString, list: true, refs: certificateTable},
 				unsigned("PeriodicNotifInterval", "86400", 1, math.MaxUint32),
 				{name: "PeriodicNotifTime", access: dm.ReadWrite, typ: dm.TypeDateTime, def: unknownTime},
@@ -148,6 +149,7 @@ type controller struct {
 	endpoint usp.EndpointID
 	enabled  bool
 	roles    *roleSet
+	proves   bool                // it is believed with its certificate only
 	mtps     []controllerAddress // enabled ones, by Order
 
 	minimumWait time.Duration
@@ -180,8 +182,10 @@ func (d *derived) compileControllers(spec *localSpec, s *state) {
 			c.phase = t
 		}
 		assigned := splitList(s.named(k, "AssignedRole"))
-		c.roles = d.roleSetOf(spec, s, assigned)
-		if banned := s.named(rowKey{class: spec.root}, trustObject+"BannedRole"); banned != "" && slices.Contains(assigned, banned) {
+		inherited := splitList(s.named(k, "InheritedRole"))
+		c.roles = d.roleSetOf(spec, s, append(slices.Clone(assigned), inherited...))
+		c.proves = len(inherited) > 0 || s.named(k, admittedParam) == "true" || s.named(k, "Credential") != ""
+		if banned := s.named(rowKey{class: spec.root}, trustObject+"BannedRole"); banned != "" && (slices.Contains(assigned, banned) || slices.Contains(inherited, banned)) {
 			c.enabled = false // nothing comes from a banned controller, and nothing goes to it
 		}
 		c.mtps = compileMTPs(spec.classAt(controllerMTP), s, d.tables, k.inst)

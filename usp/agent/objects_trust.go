@@ -18,8 +18,8 @@ func trustObjects() []objectDecl {
 			{name: "UntrustedRole", access: dm.ReadWrite, typ: dm.TypeString, def: rolePath(untrustedRole), refs: roleTable},
 			{name: "BannedRole", access: dm.ReadWrite, typ: dm.TypeString, refs: roleTable},
 			{name: "SecuredRoles", access: dm.ReadWrite, typ: dm.TypeString, list: true, refs: roleTable},
-			// Who a controller is the transports find out; nobody is trusted on first use.
-			computed("TOFUAllowed", dm.TypeBoolean, func(*view, dm.Instance) string { return "false" }),
+			computed("TOFUAllowed", dm.TypeBoolean, func(v *view, _ dm.Instance) string { return strconv.FormatBool(v.host.cfg.FirstUse) }),
+			// Who was trusted on first use stays in the table.
 			computed("TOFUInactivityTimer", dm.TypeUnsignedInt, func(*view, dm.Instance) string { return "0" }),
 			entries("Role", roleTable),
 			entries("Credential", credentialTable),

@@ -18,6 +18,7 @@ const (
 	refusedEndpoint   = "unknown_endpoint"
 	refusedAddress    = "address_mismatch"
 	refusedController = "unknown_controller"
+	refusedIdentity   = "not_proven"
 	refusedOverload   = "overload"
 	refusedDuplicate  = "duplicate"
 	refusedDefect     = "defect"
@@ -78,7 +79,7 @@ func (h *Host) overloaded(job *inbound, from, to usp.EndpointID) {
 		return
 	}
 	by := h.authorise(a, from, job.Trusted)
-	if by == nil {
+	if by == nil || !h.believes(by, job.Reply.Protocol, a.hasProven(from, &job.Inbound, h.cfg.Now())) {
 		return
 	}
 	msg, err := record.Message(job.record)
@@ -143,10 +144,21 @@ func (h *Host) receive(ctx context.Context, a *agent, in *inbound) {
 	} else {
 		from = usp.EndpointID(in.record.GetFromId())
 	}
+	proven, err := h.proven(ctx, a, from, &in.Inbound)
+	if err != nil {
+		h.refuse(refusedIdentity)
+		h.log.Info("record refused", "agent", a.id, "from", shorten(string(from)), "protocol", in.Reply.Protocol, "error", err)
+		return
+	}
 	by := h.authorise(a, from, in.Trusted)
 	if by == nil {
 		h.refuse(refusedController)
 		h.log.Debug("record of an unknown controller ignored", "agent", a.id, "from", shorten(string(from)))
+		return
+	}
+	if !h.believes(by, in.Reply.Protocol, proven) {
+		h.refuse(refusedIdentity)
+		h.log.Info("record refused: the sender has not proven who it is", "agent", a.id, "from", by.endpoint, "protocol", in.Reply.Protocol)
 		return
 	}
 	if in.refusal != nil {

@@ -54,6 +54,9 @@ type derived struct {
 	subscribers []*subscription
 	roles       map[uint32]*role
 	profiles    map[uint32]*profile
+
+	trusting sync.Once
+	trust    *trusted // see trusted
 }
 
 // edit returns a copy that can be changed until it is sealed.

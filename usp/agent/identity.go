@@ -1,0 +1,122 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"time"
+
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/mtp"
+	"github.com/uspbridge/uspbridge/usp/trust"
+)
+
+// Credentials is who hosted agents are, and the judgement of who their peers are.
+type Credentials interface {
+	// Certificate returns a hosted agent's certificate with its key.
+	Certificate(ctx context.Context, agent usp.EndpointID) (*tls.Certificate, error)
+	// Verify says whether the holder of a certificate is to be believed to be peer,
+	// by an agent; the chain has the leaf first.
+	Verify(ctx context.Context, agent, peer usp.EndpointID, chain []*x509.Certificate) error
+}
+
+// Belief is what a transport's word for the sender of a record is worth.
+type Belief int
+
+// What is believed. A sender that has proven who it is always is.
+const (
+	// Claimed: a sender is who it says it is, unless it is a controller that the
+	// agent knows by its certificate.
+	Claimed Belief = iota
+	// Vouched: a broker that is trusted stands between, and knows its clients
+	// (TR-369 "Trusted Brokers").
+	Vouched
+	// Proof: a sender has to have proven who it is.
+	Proof
+)
+
+// believes reports whether a record is taken as that of a controller. The built-in
+// one is known by its connection.
+func (h *Host) believes(by *controller, over mtp.Protocol, proven bool) bool {
+	if proven || by == h.builtin {
+		return true
+	}
+	switch h.cfg.Senders[over] {
+	case Vouched:
+		return true
+	case Proof:
+		return false
+	}
+	return !by.proves || h.cfg.Identity == nil
+}
+
+// Claimable reports whether an agent has to do with a peer that has proven nothing
+// on a transport. Of an agent that is not in memory it says yes: nothing is sent
+// for that.
+func (h *Host) Claimable(id, peer usp.EndpointID, over mtp.Protocol) bool {
+	a := h.agents.loaded(id)
+	if a == nil {
+		return true
+	}
+	by := a.state.Load().index(h.spec).controllers[peer]
+	return by == nil || h.believes(by, over, false)
+}
+
+// proofLife is how long a certificate that was judged good is not judged again on
+// the same connection: so long a revocation can go unnoticed.
+const proofLife = time.Minute
+
+// maxProofs bounds the judgements kept with one agent.
+const maxProofs = 32
+
+// proofKey is a certificate on one connection, which has it parsed but once, and
+// whose it is said to be.
+type proofKey struct {
+	leaf *x509.Certificate
+	peer usp.EndpointID
+}
+
+// proof is good until then, and as long as the agent's objects are what they were.
+type proof struct {
+	state *state
+	until time.Time
+}
+
+// proven reports whether a record's sender has proven who it is, on its connection
+// or to the transport. A certificate that names no endpoint proves nothing; one
+// that is not good, or another's, is an error (TR-369 R-SEC.0a).
+func (h *Host) proven(ctx context.Context, a *agent, from usp.EndpointID, in *mtp.Inbound) (bool, error) {
+	now := h.cfg.Now()
+	if len(in.Chain) == 0 || h.cfg.Identity == nil || a.hasProven(from, in, now) {
+		return a.hasProven(from, in, now), nil
+	}
+	err := h.cfg.Identity.Verify(ctx, a.id, from, in.Chain)
+	if errors.Is(err, trust.NoEndpoint) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.proofs) >= maxProofs {
+		clear(a.proofs)
+	}
+	if a.proofs == nil {
+		a.proofs = map[proofKey]proof{}
+	}
+	a.proofs[proofKey{in.Chain[0], from}] = proof{a.state.Load(), now.Add(proofLife)}
+	return true, nil
+}
+
+// hasProven is proven as far as it is known without judging a certificate.
+func (a *agent) hasProven(from usp.EndpointID, in *mtp.Inbound, now time.Time) bool {
+	if len(in.Chain) == 0 {
+		return in.Proven
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, known := a.proofs[proofKey{in.Chain[0], from}]
+	return known && p.state == a.state.Load() && now.Before(p.until)
+}
