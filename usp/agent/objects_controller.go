@@ -19,8 +19,7 @@ func controllerObjects() []objectDecl {
 			params: []paramDecl{
 				alias(),
 				text("EndpointID", "", size(0, usp.MaxEndpointID)),
-				text("ControllerCode", "", size(0, 128)),
-				text("ProvisioningCode", "", size(0, 64)),
+				text("ControllerCode", "", size(0, 128)), text("ProvisioningCode", "", size(0, 64)),
 				boolean("Enable", "false"),
 				{name: "AssignedRole", access: dm.ReadWrite, typ: dm.TypeString, list: true, refs: roleTable},
 				{name: "InheritedRole", typ: dm.TypeString, list: true, refs: roleTable},

@@ -61,9 +61,9 @@ type Inbound struct {
 	// has the endpoint id, or the broker vouches for the sender. Without it Peer
 	// is what the sender says of itself.
 	Proven bool
-	// Chain is the certificate chain the peer showed on this connection and the
-	// transport verified, leaf first; nil if it showed none or a broker is
-	// between.
+	// Chain is the certificate chain the peer showed on this connection, leaf first,
+	// whose key it has; nil if it showed none or a broker is between. Who vouches for
+	// it is for the agent to judge.
 	Chain []*x509.Certificate
 }
 

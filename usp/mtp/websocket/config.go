@@ -35,6 +35,11 @@ type Config struct {
 	PongTimeout  time.Duration // silence after a Ping that ends the connection; 20 s
 	WriteTimeout time.Duration // for one record to leave; 10 s
 
+	// Identity judges who is at the other end; nil: peers are who they say.
+	Identity Identity
+	// RequireProof refuses peers that do not prove who they are.
+	RequireProof bool
+
 	// Token makes a connection that shows it as "Authorization: Bearer …"
 	// Trusted, wherever it comes from. Empty: only loopback is.
 	Token string
@@ -66,6 +71,9 @@ func (c *Config) complete() error {
 	orDefault(&c.PingInterval, 30*time.Second)
 	orDefault(&c.PongTimeout, 20*time.Second)
 	orDefault(&c.WriteTimeout, 10*time.Second)
+	if c.RequireProof && (c.TLS == nil || c.Identity == nil) {
+		return errors.New("websocket: peers are to prove who they are, which takes TLS and an Identity")
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}

@@ -3,6 +3,7 @@ package websocket
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -26,7 +27,9 @@ type conn struct {
 	ws      *websocket.Conn
 	local   usp.EndpointID
 	trusted bool
+	chain   []*x509.Certificate // what the peer showed, leaf first
 
+	proven  bool           // by its certificate, who the peer is; set before the connection is found by it
 	peer    usp.EndpointID // the reading goroutine's; "" until known
 	writing chan struct{}  // holds a token while somebody writes
 	pending atomic.Int64   // bytes of records that are being or waiting to be written
@@ -37,7 +40,7 @@ type conn struct {
 }
 
 func newConn(s *Server, ws *websocket.Conn, hs handshake) *conn {
-	c := &conn{server: s, ws: ws, local: hs.local, peer: hs.peer, trusted: hs.trusted, writing: make(chan struct{}, 1)}
+	c := &conn{server: s, ws: ws, local: hs.local, peer: hs.peer, trusted: hs.trusted, chain: hs.chain, proven: hs.proven, writing: make(chan struct{}, 1)}
 	c.touch()
 	ws.SetReadLimit(int64(s.cfg.MaxRecord))
 	ws.SetPongHandler(func(string) error { c.touch(); return nil })
@@ -91,26 +94,32 @@ func (c *conn) read(h mtp.Handler) error {
 		}
 		c.touch()
 		c.server.meter.Received(len(rec))
-		in := mtp.Inbound{Record: rec, Reply: c.address(), Peer: c.peer, Local: c.local, Trusted: c.trusted}
+		in := mtp.Inbound{Record: rec, Reply: c.address(), Peer: c.peer, Local: c.local, Trusted: c.trusted, Proven: c.proven, Chain: c.chain}
 		if err := h.Receive(in); err != nil { // R-WS.16
 			return c.refuse(err)
 		}
 		if c.peer == "" {
-			c.bind(h, rec)
+			if err := c.bind(h, rec); err != nil {
+				return c.refuse(err)
+			}
 		}
 	}
 }
 
 // bind takes the sender of the first good record for the peer, where the
-// handshake named none.
-func (c *conn) bind(h mtp.Handler, rec []byte) {
+// handshake named none. It fails on one that is not the peer's to be.
+func (c *conn) bind(h mtp.Handler, rec []byte) error {
 	from, _, err := record.Addresses(rec)
 	if err != nil || from.Validate() != nil {
-		return // the Handler let it pass; a later record may tell
+		return nil // the Handler let it pass; a later record may tell
+	}
+	if err := c.bindable(from); err != nil {
+		return err
 	}
 	c.peer = from
 	c.announce()
 	h.Connected(from, c.local, c.address())
+	return nil
 }
 
 // announce makes the connection be found, in place of an older one of the same two

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"crypto/subtle"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
@@ -27,6 +28,9 @@ type handshake struct {
 	local   usp.EndpointID // "" for any agent
 	offered bool           // the client offered bbf-usp-protocol
 	trusted bool
+
+	chain  []*x509.Certificate // what the client showed, leaf first
+	proven bool                // by it, who the peer is
 }
 
 // readHandshake reads an opening request. On an error the request is to be
@@ -51,6 +55,9 @@ func (s *Server) readHandshake(r *http.Request) (hs handshake, status int, err e
 		}
 	}
 	hs.trusted = s.trusts(r)
+	if err := s.identify(r.Context(), &hs, r.TLS); err != nil { // R-SEC.0a
+		return hs, http.StatusForbidden, err
+	}
 	return hs, 0, nil
 }
 

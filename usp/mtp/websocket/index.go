@@ -85,19 +85,19 @@ func (x index) remove(c *conn, e ends) {
 
 // find returns the newest connection of peer that records of local may take,
 // nil if there is none.
-func (x index) find(peer, local usp.EndpointID) *conn {
-	if c := x.newest(ends{peer, local}); c != nil {
+func (x index) find(peer, local usp.EndpointID, may func(*conn) bool) *conn {
+	if c := x.newest(ends{peer, local}, may); c != nil {
 		return c
 	}
-	return x.newest(ends{peer: peer})
+	return x.newest(ends{peer: peer}, may)
 }
 
-func (x index) newest(e ends) *conn {
+func (x index) newest(e ends, may func(*conn) bool) *conn {
 	s := x.of(e)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, c := range slices.Backward(s.byEnds[e]) {
-		if !c.closed() {
+		if !c.closed() && may(c) {
 			return c
 		}
 	}
