@@ -65,16 +65,22 @@ func (b *bridge) passwordAuthenticator(c AuthConfig) (acs.Authenticator, error) 
 // config returns what a listener's TLS needs.
 func (t ServerTLS) config() servertls.Config {
 	versions := map[TLSVersion]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
-	return servertls.Config{Cert: t.Cert, Key: t.Key, ClientCA: t.ClientCA, ClientCRL: t.ClientCRL,
-		Request: t.ClientAuth == "request", Version: versions[t.MinVersion], Legacy: t.Ciphers == "legacy"}
+	c := servertls.Config{Cert: t.Cert, Key: t.Key, ClientCA: t.ClientCA, ClientCRL: t.ClientCRL,
+		Request: t.ClientAuth == clientsAsked, Version: versions[t.MinVersion], Legacy: t.Ciphers == "legacy"}
+	if t.ClientAuth == clientsNotAsked {
+		c.ClientCA, c.ClientCRL = "", ""
+	}
+	return c
 }
 
-// server returns the TLS of a listener, nil for plain text.
+// server returns the TLS of a listener, nil for plain text. Without a CA
+// certificates that are asked for are judged behind the listener, if at all.
 func (t ServerTLS) server(section string, log *slog.Logger, metrics *servertls.Metrics) (*servertls.Server, error) {
 	if t.Cert == "" {
 		return nil, nil
 	}
 	c := t.config()
+	c.Unverified = section == "websocket" && t.ClientAuth != clientsNotAsked
 	c.Listener, c.Log, c.Metrics = section, log, metrics
 	s, err := servertls.New(c)
 	if err != nil {

@@ -38,6 +38,7 @@ type bridge struct {
 	transports []transport
 	joint      *translate.Bridge
 	agents     *agent.Host
+	identity   *identity
 	acs        *acs.Server
 	ways       ways
 	files      *fileserver.Server
@@ -55,7 +56,7 @@ type bridge struct {
 func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool) (b *bridge, err error) {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	b = &bridge{cfg: cfg, log: log, connContext: acs.ConnContext}
+	b = &bridge{cfg: cfg, log: log, identity: new(identity), connContext: acs.ConnContext}
 	if b.mappings, err = newMappingFolder(cfg.Mappings.Dir, log, metrics); err != nil {
 		return nil, err
 	}
@@ -66,7 +67,7 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 	if b.cwmpTLS, err = cfg.CWMP.TLS.server("cwmp", log, tlsMetrics); err != nil {
 		return nil, err
 	}
-	if b.transports, err = newTransports(cfg, log, metrics, tlsMetrics); err != nil {
+	if b.transports, err = newTransports(cfg, b.identity, log, metrics, tlsMetrics); err != nil {
 		return nil, err
 	}
 	st, err := bolt.Open(bolt.Config{Path: cfg.storePath(), Log: log, Metrics: metrics})
@@ -77,6 +78,9 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 	if err == nil {
 		b.sealer, b.store = box, seal.Store(st, box, log, sealedKinds...)
 		err = b.openKeyring(ctx)
+	}
+	if err == nil {
+		err = b.openTrust(tlsMetrics, metrics)
 	}
 	if err == nil {
 		err = b.wire(ctx, metrics)
@@ -126,6 +130,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	if err != nil {
 		return err
 	}
+	b.identity.attach(b.agents)
 	auth, err := b.authenticator()
 	if err != nil {
 		return err
@@ -154,7 +159,8 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 		return nil
 	}
 	b.console, err = console.New(console.Config{
-		Token: string(cfg.Console.Token), Fleet: b.fleet, Credentials: keyring{b.keyring}, Mappings: b.mappings, Ready: b.ready, Gatherer: metrics, Log: b.log,
+		Token: string(cfg.Console.Token), Fleet: b.fleet, Credentials: keyring{b.keyring}, Certificates: certificates{b}, Mappings: b.mappings,
+		Ready: b.ready, Gatherer: metrics, Log: b.log,
 	})
 	return err
 }
@@ -198,7 +204,8 @@ func (b *bridge) newAgents(metrics *prometheus.Registry) (*agent.Host, error) {
 	roles, challenges := b.cfg.USP.agentRoles()
 	return agent.New(agent.Config{
 		Store: b.store, Devices: b.joint, Transports: b.mtps(), Controllers: b.controllers(), Roles: roles, Challenges: challenges, Sealer: b.sealer,
-		Deadline: time.Duration(b.cfg.CWMP.Deadline), AgentAddress: b.agentAddress, Bulk: reports, Log: b.log, Registerer: metrics,
+		Deadline: time.Duration(b.cfg.CWMP.Deadline), AgentAddress: b.agentAddress, Bulk: reports,
+		Identity: b.identity.trust, Senders: b.cfg.USP.senders(), FirstUse: bool(b.cfg.USP.Trust.FirstUse), Log: b.log, Registerer: metrics,
 	})
 }
 

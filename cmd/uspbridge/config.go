@@ -78,6 +78,8 @@ type USPConfig struct {
 	Roles       []RoleConfig       `mapstructure:"roles"`
 	Challenges  []ChallengeConfig  `mapstructure:"challenges"`
 	BulkData    BulkDataConfig     `mapstructure:"bulk_data"`
+	Identity    IdentityConfig     `mapstructure:"identity"`
+	Trust       TrustConfig        `mapstructure:"trust"`
 }
 
 // MTPConfig has one section a transport. MQTT and STOMP are off unless their
@@ -104,6 +106,7 @@ type MQTTConfig struct {
 	Password Secret      `mapstructure:"password"`
 	ClientID string      `mapstructure:"client_id"`
 	TLS      ClientTLS   `mapstructure:"tls"`
+	Trusted  Switch      `mapstructure:"trusted"` // the broker knows who its clients are
 
 	Connections   Connections `mapstructure:"connections"`
 	QoS           QoS         `mapstructure:"qos"`
@@ -122,6 +125,7 @@ type STOMPConfig struct {
 	Passcode    Secret    `mapstructure:"passcode"`
 	Host        string    `mapstructure:"host"`
 	TLS         ClientTLS `mapstructure:"tls"`
+	Trusted     Switch    `mapstructure:"trusted"` // as of MQTT
 
 	Connections Connections `mapstructure:"connections"`
 	HeartBeat   Duration    `mapstructure:"heart_beat"` // 0: none
@@ -186,11 +190,12 @@ func defaultConfig() Config {
 		USP: USPConfig{
 			EndpointID: "ops::{oui}-{product_class}-{serial}",
 			BulkData:   defaultBulkData(),
+			Identity:   defaultIdentity,
 			MTP: MTPConfig{
-				WebSocket: WebSocketConfig{Listen: ":7548", Path: "/usp", TLS: defaultServerTLS},
-				MQTT: MQTTConfig{Broker: "tcp://127.0.0.1:1883", Version: "5.0", Topic: "usp/agent/{endpoint_id}", Connections: sharedConnections,
+				WebSocket: WebSocketConfig{Listen: ":7548", Path: "/usp", TLS: ServerTLS{MinVersion: "1.2", Ciphers: "modern"}},
+				MQTT: MQTTConfig{Broker: "tcp://127.0.0.1:1883", Version: "5.0", Topic: "usp/agent/{endpoint_id}", Trusted: true, Connections: sharedConnections,
 					QoS: "1", KeepAlive: Duration(time.Minute), SessionExpiry: Duration(5 * time.Minute), Will: WillConfig{QoS: "0"}},
-				STOMP: STOMPConfig{Broker: "tcp://127.0.0.1:61613", Destination: "/queue/usp.agent.{endpoint_id}", Host: "/", Connections: sharedConnections,
+				STOMP: STOMPConfig{Broker: "tcp://127.0.0.1:61613", Destination: "/queue/usp.agent.{endpoint_id}", Host: "/", Trusted: true, Connections: sharedConnections,
 					HeartBeat: Duration(30 * time.Second)},
 			},
 		},

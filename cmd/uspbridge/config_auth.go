@@ -22,7 +22,7 @@ type ServerTLS struct {
 	ClientCRL  string     `mapstructure:"client_crl"`
 }
 
-var defaultServerTLS = ServerTLS{MinVersion: "1.2", Ciphers: "modern", ClientAuth: "require"}
+var defaultServerTLS = ServerTLS{MinVersion: "1.2", Ciphers: "modern", ClientAuth: clientsRequired}
 
 // AuthConfig says how CPE prove who they are. Users is a YAML file, see cpeUser;
 // basic and digest also know the credentials in the store.
@@ -106,11 +106,14 @@ type Ciphers string
 // UnmarshalText takes one of the choices.
 func (c *Ciphers) UnmarshalText(b []byte) error { return choose(c, b, "modern", "legacy") }
 
-// ClientAuth is whether clients must show a certificate or may.
+// ClientAuth is whether clients must show a certificate, may, or are not asked. ""
+// depends on what certificates are judged by.
 type ClientAuth string
 
-// UnmarshalText takes require or request.
-func (c *ClientAuth) UnmarshalText(b []byte) error { return choose(c, b, "require", "request") }
+// UnmarshalText takes require, request or none.
+func (c *ClientAuth) UnmarshalText(b []byte) error {
+	return choose(c, b, "", clientsRequired, clientsAsked, clientsNotAsked)
+}
 
 // DigestAlgorithms is a list of algorithms, "SHA-256, MD5".
 type DigestAlgorithms string
@@ -144,6 +147,9 @@ func (l *configLoader) checkAuth(c CWMPConfig) {
 		if _, err := readCPEUsers(c.Auth.Users); err != nil {
 			l.wrong("cwmp.auth.users", "%v", err)
 		}
+	}
+	if a := c.TLS.ClientAuth; a != clientsRequired && a != clientsAsked {
+		l.wrong("cwmp.tls.client_auth", "%q is not for CPE; use require or request, and leave client_ca empty to ask for no certificates", a)
 	}
 	if err := acs.CheckRealm(c.Auth.Realm); err != nil {
 		l.wrong("cwmp.auth.realm", "%v", err)

@@ -20,8 +20,11 @@ func tlsFiles(t *testing.T, dir string) (yaml string) {
 	ca := pki.NewCA(t, "CPE CA")
 	file := func(name string) string { return filepath.Join(dir, name) }
 	ca.IssueRSA(x509.Certificate{}).Write(file("acs.pem"), file("acs.key"))
-	pki.WriteFile(t, file("cpe-ca.pem"), ca.PEM())
-	pki.WriteFile(t, file("cpe.crl"), ca.CRL(time.Now().Add(time.Hour)))
+	ca.Issue(x509.Certificate{}).Write(file("bridge.pem"), file("bridge.key"))
+	for _, of := range []string{"cpe", "controllers"} {
+		pki.WriteFile(t, file(of+"-ca.pem"), ca.PEM())
+		pki.WriteFile(t, file(of+".crl"), ca.CRL(time.Now().Add(time.Hour)))
+	}
 	return "cert: " + file("acs.pem") + ", key: " + file("acs.key")
 }
 

@@ -37,6 +37,8 @@ func (l *configLoader) check(c *Config) {
 	l.checkRoles(c.USP)
 	l.checkControllers(c.USP)
 	l.checkBulkData(c.USP.BulkData)
+	l.checkIdentity(c.USP.Identity)
+	l.checkTrust(c.USP.Trust, c.USP.MTP.WebSocket)
 	if c.Store.DSN != "" {
 		l.wrong("store.dsn", "is for the postgres driver, which is not built into this version")
 	}

@@ -52,10 +52,10 @@ usp:
     websocket: {listen: ":8548", path: /agents, tls: {cert: "", key: "", min_version: 1.3, ciphers: modern,
                 client_ca: "", client_auth: require, client_crl: ""}}
     mqtt:  {broker: "ssl://broker.example:8883", version: "5.0", topic: "usp/{endpoint_id}",
-            username: "mu", password: "mp", client_id: "c", tls: {ca: "", cert: "", key: "", server_name: "b"},
+            username: "mu", password: "mp", client_id: "c", tls: {ca: "", cert: "", key: "", server_name: "b"}, trusted: false,
             connections: shared, qos: 0, keep_alive: 2m, session_expiry: 1h, will: {topic: w, payload: p, qos: 2, retain: true}}
     stomp: {broker: "tcp://127.0.0.1:61613", destination: "/queue/agents",
-            login: "sl", passcode: "sp", host: "/v", tls: {ca: "", cert: "", key: "", server_name: ""},
+            login: "sl", passcode: "sp", host: "/v", tls: {ca: "", cert: "", key: "", server_name: ""}, trusted: false,
             connections: shared, heart_beat: 0s}
   controllers:
     - endpoint_id: "proto::controller-1"
@@ -70,6 +70,8 @@ usp:
   challenges:
     - {alias: label, description: d, instruction: i, role: Support, key: 0123456789abcdef, retries: 5, lockout: 1m}
   bulk_data: {allow: ["*.example", 10.1.0.0/16], ca: "", min_reporting_interval: 10s, uploads: 3, report: 64KiB}
+  identity: {ca: {cert: "", key: ""}, hand_off: true, life: 720h}
+  trust: {ca: "", crl: "", first_use: true, require_proof: false}
 store: {driver: bbolt, path: "/tmp/x.db", key_file: "/tmp/x.key", dsn: ""}
 mappings: {dir: ""}
 console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
@@ -113,6 +115,8 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 			},
 			Challenges: []ChallengeConfig{{"label", "d", "i", "Support", "0123456789abcdef", 5, Duration(time.Minute)}},
 			BulkData:   BulkDataConfig{Allow: []string{"*.example", "10.1.0.0/16"}, MinReportingInterval: Duration(10 * time.Second), Uploads: 3, Report: 64 << 10},
+			Identity:   IdentityConfig{HandOff: true, Life: Duration(720 * time.Hour)},
+			Trust:      TrustConfig{FirstUse: true},
 		},
 		Store:   StoreConfig{Driver: "bbolt", Path: "/tmp/x.db", KeyFile: "/tmp/x.key"},
 		Console: ConsoleConfig{"127.0.0.1:8549", "0123456789abcdef"},
@@ -305,6 +309,19 @@ func TestConfigRefused(t *testing.T) {
 			`bridge.yaml:1: usp.mtp.mqtt.will.payload: needs a will.topic`}},
 		{name: "will on a wildcard", yaml: "usp: {mtp: {mqtt: {will: {topic: 'a/+'}}}}", want: []string{
 			`bridge.yaml:1: usp.mtp.mqtt.will.topic: "a/+" is not a topic; wildcards are not allowed`}},
+		{name: "who issues certificates", yaml: "usp:\n  identity:\n    ca: {cert: a.pem}\n    life: 1m\n", want: []string{
+			`bridge.yaml:3: usp.identity.ca: cert and key must both be set, or neither`,
+			`bridge.yaml:4: usp.identity.life: 1m0s: want 1h to 87600h0m0s`}},
+		{name: "two who issue certificates", yaml: "usp: {identity: {ca: {cert: a.pem, key: a.key}, hand_off: true}}", want: []string{
+			`bridge.yaml:1: usp.identity.hand_off: is set, and so is ca: either an operator signs the certificates of agents elsewhere, or this CA does`}},
+		{name: "revocations of nobody", yaml: "usp:\n  trust:\n    crl: a.crl\n", want: []string{
+			`bridge.yaml:3: usp.trust.crl: is set, but there is no ca whose lists it could have`}},
+		{name: "trusted CA that is none", yaml: "usp:\n  trust:\n    ca: " + noPEM + "\n", want: []string{
+			`bridge.yaml:3: usp.trust.ca: ` + noPEM + `: no certificate in PEM form`}},
+		{name: "proof without TLS", yaml: "usp:\n  trust:\n    require_proof: true\n", want: []string{
+			`bridge.yaml:3: usp.trust.require_proof: is set, but clients of usp.mtp.websocket cannot show certificates: set its tls.cert, and usp.trust.ca, tls.client_ca or tls.client_auth`}},
+		{name: "CPE that are not asked", yaml: "cwmp:\n  tls:\n    client_auth: none\n", want: []string{
+			`bridge.yaml:3: cwmp.tls.client_auth: "none" is not for CPE; use require or request, and leave client_ca empty to ask for no certificates`}},
 		{name: "address", yaml: "cwmp: {listen: '7547'}", want: []string{
 			`bridge.yaml:1: cwmp.listen: "7547" is not an address; write for example :7547 or 127.0.0.1:7547`}},
 		{name: "port", yaml: "console: {listen: '127.0.0.1:99999'}", want: []string{

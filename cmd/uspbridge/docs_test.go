@@ -117,7 +117,8 @@ func TestDocumentedYAML(t *testing.T) {
 }
 
 // checkWithFiles checks a configuration where the files are that the documents
-// name: acs.pem, acs.key, cpe-ca.pem, cpe.crl, users.yaml.
+// name: acs.pem, bridge.pem and their keys, cpe-ca.pem, cpe.crl, the same of
+// controllers, users.yaml.
 func checkWithFiles(t *testing.T, at, text string) error {
 	back, err := filepath.Abs(".")
 	if err != nil {

@@ -62,7 +62,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 // command builds the command tree.
 func (a *app) command() *cobra.Command {
 	root := a.group("uspbridge", "Presents a fleet of TR-069 CPE as USP (TR-369) agents",
-		a.serveCommand(), a.deviceCommand(),
+		a.serveCommand(), a.deviceCommand(), a.certificateCommand(),
 		a.getCommand(), a.setCommand(), a.addCommand(), a.deleteCommand(), a.operateCommand(),
 		a.instancesCommand(), a.supportedCommand(), a.subscribeCommand(),
 		a.mappingCommand(), a.simulateCommand(), a.versionCommand())

@@ -19,7 +19,7 @@ type transport struct {
 }
 
 // newTransports makes the transports that the configuration turns on.
-func newTransports(cfg *Config, log *slog.Logger, metrics prometheus.Registerer, tlsMetrics *servertls.Metrics) ([]transport, error) {
+func newTransports(cfg *Config, who *identity, log *slog.Logger, metrics prometheus.Registerer, tlsMetrics *servertls.Metrics) ([]transport, error) {
 	var all []transport
 	add := func(section string, t mtp.Transport, err error) error {
 		if err != nil {
@@ -29,7 +29,7 @@ func newTransports(cfg *Config, log *slog.Logger, metrics prometheus.Registerer,
 		return nil
 	}
 	if cfg.USP.MTP.WebSocket.Listen != "" {
-		t, err := newWebSocket(cfg, log, metrics, tlsMetrics)
+		t, err := newWebSocket(cfg, who, log, metrics, tlsMetrics)
 		if err := add("usp.mtp.websocket", t, err); err != nil {
 			return nil, err
 		}
@@ -49,12 +49,14 @@ func newTransports(cfg *Config, log *slog.Logger, metrics prometheus.Registerer,
 	return all, nil
 }
 
-func newWebSocket(cfg *Config, log *slog.Logger, metrics prometheus.Registerer, tlsMetrics *servertls.Metrics) (mtp.Transport, error) {
+func newWebSocket(cfg *Config, who *identity, log *slog.Logger, metrics prometheus.Registerer, tlsMetrics *servertls.Metrics) (mtp.Transport, error) {
 	c := websocket.Config{
 		Listen: cfg.USP.MTP.WebSocket.Listen, Path: cfg.USP.MTP.WebSocket.Path, Token: string(cfg.Console.Token),
-		Log: log.With("mtp", "websocket"), Registerer: metrics,
+		Identity: who, RequireProof: bool(cfg.USP.Trust.RequireProof), Log: log.With("mtp", "websocket"), Registerer: metrics,
 	}
-	secure, err := cfg.USP.MTP.WebSocket.TLS.server("websocket", log, tlsMetrics)
+	listener := cfg.USP.MTP.WebSocket.TLS
+	listener.ClientAuth = cfg.USP.Trust.clientAuth(listener)
+	secure, err := listener.server("websocket", log, tlsMetrics)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"net/url"
 	"slices"
@@ -97,6 +98,14 @@ func auditArgs(args map[string]string, secret []string) map[string]string {
 		out[name] = shorten(v)
 	}
 	return out
+}
+
+// Audit keeps what an operator has done to an agent, beside the agent's own trail.
+func (h *Host) Audit(ctx context.Context, id usp.EndpointID, action string, change AuditChange) error {
+	var b store.Batch
+	log := &auditLog{by: h.cfg.BuiltinController, what: action, entries: []AuditChange{change}}
+	log.put(h, &b, id)
+	return h.cfg.Store.Commit(ctx, &b)
 }
 
 // put adds the record to the batch of the change.

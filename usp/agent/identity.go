@@ -52,13 +52,16 @@ func (h *Host) believes(by *controller, over mtp.Protocol, proven bool) bool {
 }
 
 // Claimable reports whether an agent has to do with a peer that has proven nothing
-// on a transport. Of an agent that is not in memory it says yes: nothing is sent
-// for that.
-func (h *Host) Claimable(id, peer usp.EndpointID, over mtp.Protocol) bool {
-	a := h.agents.loaded(id)
-	if a == nil {
-		return true
+// on a transport. For an endpoint that is not hosted here it does not speak.
+func (h *Host) Claimable(ctx context.Context, id, peer usp.EndpointID, over mtp.Protocol) bool {
+	if _, _, err := h.cfg.Devices.Model(ctx, id); err != nil {
+		return errors.Is(err, ErrUnknownEndpoint)
 	}
+	a, err := h.agents.acquire(ctx, id)
+	if err != nil {
+		return false
+	}
+	defer h.agents.release(a)
 	by := a.state.Load().index(h.spec).controllers[peer]
 	return by == nil || h.believes(by, over, false)
 }

@@ -165,7 +165,7 @@ func TestBelief(t *testing.T) {
 			if got := b.answers(primary, tt.proven, tt.chain...); got != tt.want {
 				t.Errorf("answered: %v, want %v", got, tt.want)
 			}
-			if got := b.host.Claimable(testAgent, primary, mtp.WebSocket); got != (tt.over == Vouched || tt.over == Claimed && tt.kept == nil) {
+			if got := b.host.Claimable(t.Context(), testAgent, primary, mtp.WebSocket); got != (tt.over == Vouched || tt.over == Claimed && tt.kept == nil) {
 				t.Errorf("claimable: %v", got)
 			}
 		})

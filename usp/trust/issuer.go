@@ -58,6 +58,10 @@ const caOwner = "ca"
 
 var rootKey = store.Key{Kind: store.Certificate, Owner: caOwner, Name: "root"}
 
+// ErrSignedElsewhere is the failure of what takes the key of the CA where that is not
+// here.
+var ErrSignedElsewhere = errors.New("the certificates of agents are signed elsewhere (usp.identity.hand_off): the CA's certificate and revocation list are there, too")
+
 // authority returns the CA that issues; the built-in one is made when it is first
 // needed.
 func (t *Trust) authority(ctx context.Context) (*Issuer, error) {
@@ -65,7 +69,7 @@ func (t *Trust) authority(ctx context.Context) (*Issuer, error) {
 		return i, nil
 	}
 	if t.cfg.HandOff {
-		return nil, errors.New("trust: there is no CA here: an operator signs the requests")
+		return nil, ErrSignedElsewhere
 	}
 	p, err := t.once(ctx, rootKey, t.newRoot)
 	if err != nil {

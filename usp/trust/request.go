@@ -16,10 +16,17 @@ import (
 	"github.com/uspbridge/uspbridge/usp"
 )
 
+// ErrSignedHere is the failure of Request and Import where a CA of the bridge
+// issues.
+var ErrSignedHere = errors.New("a CA of the bridge issues the certificates of agents: set usp.identity.hand_off to have requests signed elsewhere")
+
 // Request returns the certificate request (PKCS #10, DER) of an agent whose
 // certificate an operator signs. The key stays here; it is made with the first
 // request and is the same until a certificate for it has been imported.
 func (t *Trust) Request(ctx context.Context, agent usp.EndpointID) ([]byte, error) {
+	if !t.cfg.HandOff {
+		return nil, ErrSignedHere
+	}
 	if err := agent.Validate(); err != nil {
 		return nil, err
 	}
@@ -56,6 +63,9 @@ func (t *Trust) request(ctx context.Context, agent usp.EndpointID) (*pair, error
 // Import takes a certificate in that an operator has signed, with the chain above
 // it. It is the agent's from then on.
 func (t *Trust) Import(ctx context.Context, chain []*x509.Certificate) (usp.EndpointID, error) {
+	if !t.cfg.HandOff {
+		return "", ErrSignedHere
+	}
 	if len(chain) == 0 || len(chain) > maxChain {
 		return "", fmt.Errorf("a chain of %d certificates: want 1 to %d, that of the agent first", len(chain), maxChain)
 	}

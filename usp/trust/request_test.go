@@ -98,13 +98,24 @@ func TestImportRefused(t *testing.T) {
 	}
 }
 
+// TestSignedHere: where a CA of the bridge issues, nothing waits for an operator.
+func TestSignedHere(t *testing.T) {
+	b := newBench(t)
+	if _, err := b.Request(context.Background(), testAgent); !errors.Is(err, ErrSignedHere) {
+		t.Errorf("Request: %v", err)
+	}
+	if _, err := b.Import(context.Background(), []*x509.Certificate{pki.NewCA(t, "x").Cert}); !errors.Is(err, ErrSignedHere) {
+		t.Errorf("Import: %v", err)
+	}
+}
+
 func TestList(t *testing.T) {
 	ctx := context.Background()
 	b := newBench(t)
 	for _, agent := range []usp.EndpointID{"os::00259E-3", "os::00259E-1", "os::00259E-2"} {
 		b.certificate(t, agent)
 	}
-	if _, err := b.Request(ctx, "os::00259E-2"); err != nil {
+	if _, err := b.request(ctx, "os::00259E-2"); err != nil {
 		t.Fatal(err)
 	}
 	list := func(after usp.EndpointID, most int) (got []string) {

@@ -28,7 +28,7 @@ func (t *Trust) Verify(ctx context.Context, agent, peer usp.EndpointID, chain []
 		if outcome = "failed"; errors.As(err, &reason) {
 			outcome = string(reason)
 		}
-		err = fmt.Errorf("certificate of %q for agent %q: %w", peer, agent, err)
+		err = fmt.Errorf("certificate shown as that of %q: %w", peer, err)
 	}
 	t.metrics.verifications.WithLabelValues(outcome).Inc()
 	return err

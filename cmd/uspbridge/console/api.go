@@ -148,7 +148,7 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 
 func statusOf(err error) int {
 	switch {
-	case errors.Is(err, ErrUnknownDevice), errors.Is(err, ErrNoCredential):
+	case errors.Is(err, ErrUnknownDevice), errors.Is(err, ErrNoCredential), errors.Is(err, ErrNoCertificate):
 		return http.StatusNotFound
 	case errors.Is(err, ErrInvalid):
 		return http.StatusBadRequest

@@ -19,8 +19,9 @@ type Config struct {
 	Token  string // "": only clients on loopback are let in
 	Fleet  Fleet
 
-	Credentials Credentials // of CPE; nil: the API has none
-	Mappings    Mappings
+	Credentials  Credentials  // of CPE; nil: the API has none
+	Certificates Certificates // of agents; nil: the API has none
+	Mappings     Mappings
 
 	Ready    func() []Check
 	Gatherer prometheus.Gatherer
@@ -98,6 +99,15 @@ func (s *Server) routes() http.Handler {
 		closed.HandleFunc("GET /api/credentials", s.apiCredentials)
 		closed.HandleFunc("POST /api/credentials", s.apiApplyCredentials)
 		closed.HandleFunc("DELETE /api/credentials/{device}", s.apiRemoveCredential)
+	}
+	if s.cfg.Certificates != nil {
+		closed.HandleFunc("GET /api/certificates", s.apiCertificates)
+		closed.HandleFunc("POST /api/certificates", s.apiImportCertificate)
+		closed.HandleFunc("GET /api/certificates/{agent}", s.apiCertificate)
+		closed.HandleFunc("DELETE /api/certificates/{agent}", s.apiRevokeCertificate)
+		closed.HandleFunc("POST /api/certificates/{agent}/issue", s.apiIssueCertificate)
+		closed.HandleFunc("POST /api/certificates/{agent}/request", s.apiRequestCertificate)
+		closed.HandleFunc("GET /api/authority", s.apiAuthority)
 	}
 	closed.HandleFunc("GET /{$}", s.listPage)
 	closed.HandleFunc("GET /devices/{endpoint}", s.devicePage)

@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -22,25 +20,22 @@ type Config struct {
 	Cert, Key string // PEM files
 	ClientCA  string // PEM file; "": clients are not asked for certificates
 	ClientCRL string // PEM or DER file of those revoked; "": none
-	Request   bool   // clients may come without a certificate, too
-	Version   uint16 // the oldest that is spoken
-	Legacy    bool   // also the cipher suites that only old CPE need
-	Log       *slog.Logger
-	Metrics   *Metrics
-	Now       func() time.Time // default time.Now
+	// Unverified asks clients for certificates without a ClientCA: what they are
+	// worth is judged behind the listener.
+	Unverified bool
+	Request    bool   // clients may come without a certificate, too
+	Version    uint16 // the oldest that is spoken
+	Legacy     bool   // also the cipher suites that only old CPE need
+	Log        *slog.Logger
+	Metrics    *Metrics
+	Now        func() time.Time // default time.Now
 }
-
-// checkEvery is how long a change of the files may go unnoticed. They are looked
-// at when a client comes, not otherwise.
-const checkEvery = 2 * time.Second
 
 // Server holds a listener's TLS configuration and keeps it up to date.
 type Server struct {
 	cfg     Config
 	current atomic.Pointer[loaded]
-	checked atomic.Int64 // when the files were looked at last, unix nanoseconds
-	reload  sync.Mutex
-	tried   stamps // of the files that were loaded or refused last; guarded by reload
+	watch   watch
 	failed  *failures
 }
 
@@ -57,13 +52,12 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg}
 	s.failed = &failures{cfg: &s.cfg}
-	s.tried = stampsOf(cfg)
+	s.watch.begin(cfg.Now(), cfg.files())
 	l, err := load(cfg)
 	if err != nil {
 		return nil, err
 	}
 	s.take(l)
-	s.checked.Store(cfg.Now().UnixNano())
 	if cfg.Version < tls.VersionTLS12 {
 		cfg.Log.Warn("TLS older than 1.2 is accepted: it is broken; use it only for CPE that know nothing else", "listener", cfg.Listener)
 	}
@@ -87,29 +81,20 @@ func (s *Server) TLS() *tls.Config {
 }
 
 // refresh takes changed files over. What cannot be used is logged, and the old
-// goes on. While one client's handshake does it others go on with the old.
+// goes on.
 func (s *Server) refresh() {
-	now := s.cfg.Now().UnixNano()
-	last := s.checked.Load()
-	if now-last < int64(checkEvery) || !s.checked.CompareAndSwap(last, now) || !s.reload.TryLock() {
-		return
-	}
-	defer s.reload.Unlock()
-	present := stampsOf(s.cfg)
-	if present == s.tried {
-		return
-	}
-	s.tried = present
-	l, err := load(s.cfg)
-	if err != nil {
-		s.cfg.Metrics.reloads.WithLabelValues(s.cfg.Listener, "failed").Inc()
-		s.cfg.Log.Error("changed TLS files cannot be used; the former ones stay in use", "listener", s.cfg.Listener, "error", err)
-		return
-	}
-	s.cfg.Metrics.reloads.WithLabelValues(s.cfg.Listener, "ok").Inc()
-	s.take(l)
-	s.cfg.Log.Info("changed TLS files are in use", "listener", s.cfg.Listener,
-		"certificate", l.leaf.Subject.String(), "until", l.leaf.NotAfter.UTC().Format(time.RFC3339))
+	s.watch.whenChanged(s.cfg.Now(), s.cfg.files(), func() {
+		l, err := load(s.cfg)
+		if err != nil {
+			s.cfg.Metrics.reloads.WithLabelValues(s.cfg.Listener, "failed").Inc()
+			s.cfg.Log.Error("changed TLS files cannot be used; the former ones stay in use", "listener", s.cfg.Listener, "error", err)
+			return
+		}
+		s.cfg.Metrics.reloads.WithLabelValues(s.cfg.Listener, "ok").Inc()
+		s.take(l)
+		s.cfg.Log.Info("changed TLS files are in use", "listener", s.cfg.Listener,
+			"certificate", l.leaf.Subject.String(), "until", l.leaf.NotAfter.UTC().Format(time.RFC3339))
+	})
 }
 
 // expiresSoon is how long before its end a certificate is worth a warning.
@@ -149,6 +134,10 @@ func load(cfg Config) (*loaded, error) {
 			}
 			c.VerifyConnection = revoked.verify
 		}
+	} else if cfg.Unverified {
+		if c.ClientAuth = tls.RequireAnyClientCert; cfg.Request {
+			c.ClientAuth = tls.RequestClientCert
+		}
 	}
 	return &loaded{c, pair.Leaf}, nil
 }
@@ -171,29 +160,7 @@ func suites(legacy bool) []uint16 {
 		tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA)
 }
 
-// stamps tell whether files have changed.
-type stamps [4]stamp
-
-type stamp struct {
-	size     int64
-	modified int64
-	missing  bool
-}
-
-func stampsOf(cfg Config) (s stamps) {
-	for i, name := range []string{cfg.Cert, cfg.Key, cfg.ClientCA, cfg.ClientCRL} {
-		if name == "" {
-			continue
-		}
-		info, err := os.Stat(name)
-		if err != nil {
-			s[i] = stamp{missing: true} // loading says why
-			continue
-		}
-		s[i] = stamp{size: info.Size(), modified: info.ModTime().UnixNano()}
-	}
-	return s
-}
+func (c Config) files() []string { return []string{c.Cert, c.Key, c.ClientCA, c.ClientCRL} }
 
 // Check returns what is wrong with the files of a Config.
 func Check(cfg Config) error {

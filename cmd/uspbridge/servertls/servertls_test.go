@@ -125,6 +125,23 @@ func withClients(request bool) func(*listener) {
 	}
 }
 
+// unverified makes the server ask for certificates of whatever CA.
+func unverified(request bool) func(*listener) {
+	return func(l *listener) { l.cfg.Unverified, l.cfg.Request = true, request }
+}
+
+// TestUnverified: where certificates are judged behind the listener, any is taken
+// by it, and none only if that is allowed.
+func TestUnverified(t *testing.T) {
+	for _, request := range []bool{true, false} {
+		l := listen(t, unverified(request))
+		l.ok(shows(pki.NewCA(t, "unknown").Client("c")), "TLS 1.3")
+		if _, err := l.get(&tls.Config{}); (err == nil) != request {
+			t.Errorf("without a certificate, which is needed: %v: %v", !request, err)
+		}
+	}
+}
+
 // withCRL also refuses those revoked.
 func withCRL(revoked ...*pki.Pair) func(*listener) {
 	return func(l *listener) {

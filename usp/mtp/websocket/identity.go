@@ -16,15 +16,17 @@ import (
 type Identity interface {
 	// Proves reports whether peer has proven who it is to local by the certificate
 	// chain that it has shown, leaf first, if any. An error says why it is refused:
-	// it shows another's certificate, or shows none where it has to.
+	// it shows another's certificate, or shows none where it has to. One that wraps
+	// ErrUnproven says why a certificate proves nothing: its holder is refused only
+	// where there has to be proof.
 	Proves(ctx context.Context, local, peer usp.EndpointID, chain []*x509.Certificate) (bool, error)
 	// Claimable reports whether records of local may go to peer on a connection on
 	// which it has proven nothing.
-	Claimable(local, peer usp.EndpointID) bool
+	Claimable(ctx context.Context, local, peer usp.EndpointID) bool
 }
 
-// errUnproven is why a peer is refused that has to prove who it is.
-var errUnproven = errors.New("the client has to prove who it is: with a certificate that names its endpoint id (urn:bbf:usp:id:…) in its subjectAltName")
+// ErrUnproven is why a peer is refused that has to prove who it is.
+var ErrUnproven = errors.New("the client has to prove who it is: with a certificate that names its endpoint id (urn:bbf:usp:id:…) in its subjectAltName")
 
 // identify completes a handshake by what the client has shown in that of TLS. A
 // client that does not say who it is, is who its certificate names.
@@ -38,21 +40,26 @@ func (s *Server) identify(ctx context.Context, hs *handshake, state *tls.Connect
 	if names := namesOf(hs.chain); hs.peer == "" && len(names) == 1 {
 		hs.peer = names[0]
 	}
-	var err error
+	err := ErrUnproven
 	if hs.peer != "" {
 		hs.proven, err = s.prove(ctx, hs.local, hs.peer, hs.chain)
 	}
-	if err == nil && s.cfg.RequireProof && !hs.proven && !hs.trusted {
-		return errUnproven
+	if errors.Is(err, ErrUnproven) && (!s.cfg.RequireProof || hs.trusted && len(hs.chain) == 0) {
+		return nil // the command line shows no certificate
 	}
 	return err
 }
 
-// prove asks the Identity, for no longer than a handshake may take.
+// prove asks the Identity, for no longer than a handshake may take. Who has not
+// proven who it is has an error that says so.
 func (s *Server) prove(ctx context.Context, local, peer usp.EndpointID, chain []*x509.Certificate) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.WriteTimeout)
 	defer cancel()
-	return s.cfg.Identity.Proves(ctx, local, peer, chain)
+	proven, err := s.cfg.Identity.Proves(ctx, local, peer, chain)
+	if err == nil && !proven {
+		err = ErrUnproven
+	}
+	return proven, err
 }
 
 // bindable checks the sender of a connection's first record, before the connection
@@ -66,6 +73,9 @@ func (c *conn) bindable(from usp.EndpointID) error {
 	}
 	var err error
 	c.proven, err = c.server.prove(context.Background(), c.local, from, c.chain)
+	if errors.Is(err, ErrUnproven) {
+		return nil // who has to prove it has been refused before
+	}
 	return err
 }
 
@@ -79,14 +89,14 @@ func namesOf(chain []*x509.Certificate) []usp.EndpointID {
 // mayCarry tells of connections whether records between two endpoints may go over
 // them: a peer that an agent knows by its certificate is not the first who claims
 // to be it.
-func (s *Server) mayCarry(from, to usp.EndpointID) func(*conn) bool {
+func (s *Server) mayCarry(ctx context.Context, from, to usp.EndpointID) func(*conn) bool {
 	var asked, claimable bool
 	return func(c *conn) bool {
 		if c.proven || s.cfg.Identity == nil {
 			return true
 		}
 		if !asked {
-			asked, claimable = true, s.cfg.Identity.Claimable(from, to)
+			asked, claimable = true, s.cfg.Identity.Claimable(ctx, from, to)
 		}
 		return claimable
 	}

@@ -28,7 +28,7 @@ var errNotMe = errors.New("another's certificate")
 func (judge) Proves(_ context.Context, local, peer usp.EndpointID, chain []*x509.Certificate) (bool, error) {
 	if len(chain) == 0 {
 		if local == agentA && peer == controller {
-			return false, errUnproven
+			return false, errNotMe
 		}
 		return false, nil
 	}
@@ -38,7 +38,9 @@ func (judge) Proves(_ context.Context, local, peer usp.EndpointID, chain []*x509
 	return true, nil
 }
 
-func (judge) Claimable(local, peer usp.EndpointID) bool { return local != agentA || peer != controller }
+func (judge) Claimable(_ context.Context, local, peer usp.EndpointID) bool {
+	return local != agentA || peer != controller
+}
 
 // secured is a server that asks for certificates, and those of its clients.
 type secured struct {

@@ -209,7 +209,7 @@ func (s *Server) start(a *accepting, c *conn) {
 func (s *Server) Send(ctx context.Context, from, to usp.EndpointID, addr mtp.Address, record []byte) error {
 	c, _ := addr.Conn.(*conn)
 	if c == nil || c.closed() {
-		c = s.index.find(to, from, s.mayCarry(from, to))
+		c = s.index.find(to, from, s.mayCarry(ctx, from, to))
 	}
 	if c == nil {
 		return s.meter.Sent(0, fmt.Errorf("websocket: %s has no connection here: %w", to, mtp.ErrUnreachable))
