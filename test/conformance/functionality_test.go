@@ -12,6 +12,7 @@ import (
 // functionalityCases are the tests of section 9.
 func functionalityCases() []testCase {
 	return slices.Concat([]testCase{
+		{number: "9.2", over: mtp.WebSocket, title: "A certificate can be added, and its controller connects with it", play: certificateAdded},
 		{number: "9.9", title: "A controller is added and gets an OnBoardRequest", play: func(t *trial) {
 			added := t.another("Alias=usp-111-Controller")
 			added.value(endpointID)
@@ -46,7 +47,6 @@ func functionalityCases() []testCase {
 		}},
 	},
 		without(notApplicable, "deprecated by the plan in favour of 9.11; the command is no longer in the data model", map[string]string{"9.1": "The timer of a controller"}),
-		without(notYet, "certificates are not in the data model", map[string]string{"9.2": "A certificate can be added"}),
 		without(notYet, "firmware images are not in the data model: Download() and Activate() are not carried out", map[string]string{
 			"9.3": "Download of firmware that activates itself", "9.4": "Activation of firmware at once", "9.5": "Activation of firmware in a time window",
 			"9.6": "Firmware with a wrong checksum", "9.7": "Download to the active image", "9.8": "An activation is canceled",

@@ -44,6 +44,8 @@ type Host struct {
 	sequence   atomic.Uint64 // makes names of messages and records unique
 	operations atomic.Int64  // running asynchronous operations
 
+	unbelievedAt atomic.Int64 // when a record was last warned of whose sender is not believed, Unix ms
+
 	ctx        context.Context // ends when Run ends
 	stop       context.CancelFunc
 	background sync.WaitGroup

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/uspbridge/uspbridge/usp"
@@ -66,8 +67,8 @@ func (h *Host) Claimable(ctx context.Context, id, peer usp.EndpointID, over mtp.
 	return by == nil || h.believes(by, over, false)
 }
 
-// proofLife is how long a certificate that was judged good is not judged again on
-// the same connection: so long a revocation can go unnoticed.
+// proofLife is how long a certificate that was judged is not judged again on the
+// same connection: so long a revocation can go unnoticed.
 const proofLife = time.Minute
 
 // maxProofs bounds the judgements kept with one agent.
@@ -80,46 +81,77 @@ type proofKey struct {
 	peer usp.EndpointID
 }
 
-// proof is good until then, and as long as the agent's objects are what they were.
+// proof is what has come of a certificate. It is good until then, and as long as the
+// agent's objects are what they were.
 type proof struct {
-	state *state
-	until time.Time
+	refusal error // nil: the peer has proven who it is
+	state   *state
+	until   time.Time
 }
 
 // proven reports whether a record's sender has proven who it is, on its connection
 // or to the transport. A certificate that names no endpoint proves nothing; one
 // that is not good, or another's, is an error (TR-369 R-SEC.0a).
 func (h *Host) proven(ctx context.Context, a *agent, from usp.EndpointID, in *mtp.Inbound) (bool, error) {
-	now := h.cfg.Now()
-	if len(in.Chain) == 0 || h.cfg.Identity == nil || a.hasProven(from, in, now) {
-		return a.hasProven(from, in, now), nil
+	if len(in.Chain) == 0 || h.cfg.Identity == nil {
+		return in.Proven, nil
 	}
-	err := h.cfg.Identity.Verify(ctx, a.id, from, in.Chain)
-	if errors.Is(err, trust.NoEndpoint) {
+	p, known := a.proof(from, in.Chain, h.cfg.Now())
+	if !known {
+		p.refusal = h.cfg.Identity.Verify(ctx, a.id, from, in.Chain)
+		// Verifying may have changed the agent's objects.
+		p.state, p.until = a.state.Load(), h.cfg.Now().Add(proofLife)
+		if reason := trust.Reason(""); p.refusal == nil || errors.As(p.refusal, &reason) {
+			a.keep(from, in.Chain, p)
+		}
+	}
+	if errors.Is(p.refusal, trust.NoEndpoint) {
 		return false, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.proofs) >= maxProofs {
-		clear(a.proofs)
-	}
-	if a.proofs == nil {
-		a.proofs = map[proofKey]proof{}
-	}
-	a.proofs[proofKey{in.Chain[0], from}] = proof{a.state.Load(), now.Add(proofLife)}
-	return true, nil
+	return p.refusal == nil, p.refusal
 }
 
 // hasProven is proven as far as it is known without judging a certificate.
-func (a *agent) hasProven(from usp.EndpointID, in *mtp.Inbound, now time.Time) bool {
-	if len(in.Chain) == 0 {
+func (h *Host) hasProven(a *agent, from usp.EndpointID, in *mtp.Inbound) bool {
+	if len(in.Chain) == 0 || h.cfg.Identity == nil {
 		return in.Proven
 	}
+	p, known := a.proof(from, in.Chain, h.cfg.Now())
+	return known && p.refusal == nil
+}
+
+// proof returns what is known of a certificate.
+func (a *agent) proof(from usp.EndpointID, chain []*x509.Certificate, now time.Time) (proof, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p, known := a.proofs[proofKey{in.Chain[0], from}]
-	return known && p.state == a.state.Load() && now.Before(p.until)
+	p, known := a.proofs[proofKey{chain[0], from}]
+	return p, known && p.state == a.state.Load() && now.Before(p.until)
 }
+
+// keep notes what has come of a certificate.
+func (a *agent) keep(from usp.EndpointID, chain []*x509.Certificate, p proof) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.proofs == nil || len(a.proofs) >= maxProofs {
+		a.proofs = map[proofKey]proof{}
+	}
+	a.proofs[proofKey{chain[0], from}] = p
+}
+
+// unbelieved counts and logs a record whose sender is not believed. Whoever can
+// connect could fill the log: the next within refusalEvery is for those who look
+// closer.
+func (h *Host) unbelieved(a *agent, from usp.EndpointID, over mtp.Protocol, err error) {
+	h.refuse(refusedIdentity)
+	now, level := h.cfg.Now().UnixMilli(), slog.LevelDebug
+	if last := h.unbelievedAt.Load(); now-last >= refusalEvery.Milliseconds() && h.unbelievedAt.CompareAndSwap(last, now) {
+		level = slog.LevelWarn
+	}
+	h.log.Log(h.ctx, level, "record refused: its sender is not believed", "agent", a.id, "from", shorten(string(from)), "protocol", over, "error", err)
+}
+
+// refusalEvery is how often a sender that is not believed is worth a warning.
+const refusalEvery = 10 * time.Second
+
+// errNotProven is why a record is refused of a sender that has shown nothing.
+var errNotProven = errors.New("it has not proven who it is, and has to")

@@ -342,6 +342,17 @@ func TestProofIsKept(t *testing.T) {
 	judged(1, "a minute later")
 	b.subscribe(primary, "s", "Event", "Device.Boot!")
 	judged(1, "when a table has changed")
+
+	foreign := pki.NewCA(t, "x").Endpoint(primary.URN()).Cert
+	before := f.asked
+	for range 3 {
+		if b.answers(primary, false, foreign) {
+			t.Fatal("answered with a certificate of a stranger's CA")
+		}
+	}
+	if f.asked-before != 1 {
+		t.Errorf("a bad certificate is judged %d times, want once", f.asked-before)
+	}
 }
 
 // TestBookOfStrangers: of an endpoint that is not hosted there is no book.

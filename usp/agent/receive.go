@@ -79,7 +79,7 @@ func (h *Host) overloaded(job *inbound, from, to usp.EndpointID) {
 		return
 	}
 	by := h.authorise(a, from, job.Trusted)
-	if by == nil || !h.believes(by, job.Reply.Protocol, a.hasProven(from, &job.Inbound, h.cfg.Now())) {
+	if by == nil || !h.believes(by, job.Reply.Protocol, h.hasProven(a, from, &job.Inbound)) {
 		return
 	}
 	msg, err := record.Message(job.record)
@@ -146,8 +146,7 @@ func (h *Host) receive(ctx context.Context, a *agent, in *inbound) {
 	}
 	proven, err := h.proven(ctx, a, from, &in.Inbound)
 	if err != nil {
-		h.refuse(refusedIdentity)
-		h.log.Info("record refused", "agent", a.id, "from", shorten(string(from)), "protocol", in.Reply.Protocol, "error", err)
+		h.unbelieved(a, from, in.Reply.Protocol, err)
 		return
 	}
 	by := h.authorise(a, from, in.Trusted)
@@ -157,8 +156,7 @@ func (h *Host) receive(ctx context.Context, a *agent, in *inbound) {
 		return
 	}
 	if !h.believes(by, in.Reply.Protocol, proven) {
-		h.refuse(refusedIdentity)
-		h.log.Info("record refused: the sender has not proven who it is", "agent", a.id, "from", by.endpoint, "protocol", in.Reply.Protocol)
+		h.unbelieved(a, from, in.Reply.Protocol, errNotProven)
 		return
 	}
 	if in.refusal != nil {

@@ -172,3 +172,28 @@ func TestVerifyNotHosted(t *testing.T) {
 		t.Errorf("%v, want %v", err, b.book.err)
 	}
 }
+
+// FuzzVerify: whatever a peer shows as its chain is judged without harm, and trusted
+// only if it leads to a CA that is.
+func FuzzVerify(f *testing.F) {
+	root := pki.NewCA(f, "root")
+	good, itself := root.Endpoint(controller.URN()).Cert, pki.SelfSigned(f, x509.Certificate{Subject: pkix.Name{CommonName: "x"}}).Cert
+	f.Add(good.Raw, root.Cert.Raw)
+	f.Add(itself.Raw, itself.Raw)
+	f.Add(root.Cert.Raw, good.Raw)
+	b := newBench(f)
+	b.files.cas = []*x509.Certificate{root.Cert}
+	f.Fuzz(func(t *testing.T, leaf, above []byte) {
+		var chain []*x509.Certificate
+		for _, der := range [][]byte{leaf, above} {
+			if c, err := x509.ParseCertificate(der); err == nil {
+				chain = append(chain, c)
+			}
+		}
+		err := b.Verify(t.Context(), "", controller, chain)
+		var reason Reason
+		if err == nil && !chain[0].Equal(good) || err != nil && !errors.As(err, &reason) {
+			t.Fatalf("judged: %v", err)
+		}
+	})
+}
