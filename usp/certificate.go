@@ -3,6 +3,7 @@ package usp
 import (
 	"crypto/x509"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -47,10 +48,9 @@ func wellFormed(id string) bool {
 // maxNames bounds the names that are looked at in one certificate.
 const maxNames = 64
 
-// EndpointsOf returns the endpoints that a certificate names in its
-// subjectAltName: by URN, or those of the scheme fqdn by their domain (TR-369
-// R-SEC.0a). Other names in it are left out, and so are wildcards. That the
-// certificate is any good is for package trust to say.
+// EndpointsOf returns the endpoints that a certificate names by URN in its
+// subjectAltName (TR-369 R-SEC.0a). Other names in it are left out, and so are
+// wildcards. That the certificate is any good is for package trust to say.
 func EndpointsOf(c *x509.Certificate) []EndpointID {
 	var ids []EndpointID
 	for _, u := range c.URIs[:min(len(c.URIs), maxNames)] {
@@ -58,12 +58,18 @@ func EndpointsOf(c *x509.Certificate) []EndpointID {
 			ids = append(ids, id)
 		}
 	}
-	for _, name := range c.DNSNames[:min(len(c.DNSNames), maxNames)] {
-		if id := EndpointID(fqdnPrefix + name); id.Validate() == nil && wellFormed(name) && !strings.Contains(name, ":") {
-			ids = append(ids, id)
-		}
-	}
 	return ids
+}
+
+// Names reports whether a certificate names an endpoint: by URN, or by its domain if
+// the endpoint is named for that. A domain alone names no other endpoint: it is for
+// those who connect to it by that.
+func Names(c *x509.Certificate, id EndpointID) bool {
+	if domain, ok := strings.CutPrefix(string(id), fqdnPrefix); ok && !strings.ContainsAny(domain, "*:") &&
+		slices.ContainsFunc(c.DNSNames[:min(len(c.DNSNames), maxNames)], func(name string) bool { return strings.EqualFold(name, domain) }) {
+		return true
+	}
+	return slices.Contains(EndpointsOf(c), id)
 }
 
 // AddTo puts an endpoint's name into a certificate that is to be issued, in the

@@ -51,9 +51,28 @@ func TestEndpointsOf(t *testing.T) {
 	EndpointID("ops::00259E-HG%208245-4857").AddTo(template)
 	EndpointID("fqdn::other.example").AddTo(template)
 	got := EndpointsOf(signed(t, template))
-	want := []EndpointID{"ops::00259E-HG%208245-4857", "fqdn::other.example", "fqdn::controller.example", "fqdn::other.example"}
+	want := []EndpointID{"ops::00259E-HG%208245-4857", "fqdn::other.example"}
 	if !slices.Equal(got, want) {
 		t.Errorf("endpoints %q, want %q", got, want)
+	}
+}
+
+func TestNames(t *testing.T) {
+	template := &x509.Certificate{DNSNames: []string{"Controller.example", "*.wild.example"}}
+	EndpointID("proto::controller-1").AddTo(template)
+	c := signed(t, template)
+	for id, want := range map[EndpointID]bool{
+		"proto::controller-1":       true,
+		"proto::controller-2":       false,
+		"fqdn::controller.example":  true,
+		"fqdn::a.wild.example":      false,
+		"fqdn::*.wild.example":      false,
+		"proto::Controller.example": false,
+		"":                          false,
+	} {
+		if got := Names(c, id); got != want {
+			t.Errorf("%q: %v, want %v", id, got, want)
+		}
 	}
 }
 
@@ -91,8 +110,8 @@ func FuzzParseURN(f *testing.F) {
 		}
 		var c x509.Certificate
 		id.AddTo(&c)
-		if got := EndpointsOf(&c); got[0] != id {
-			t.Fatalf("%q came back as %q", id, got[0])
+		if got := EndpointsOf(&c); !slices.Equal(got, []EndpointID{id}) || !Names(&c, id) {
+			t.Fatalf("%q came back as %q", id, got)
 		}
 	})
 }

@@ -150,6 +150,16 @@ func (h *Host) unbelieved(a *agent, from usp.EndpointID, over mtp.Protocol, err 
 	h.log.Log(h.ctx, level, "record refused: its sender is not believed", "agent", a.id, "from", shorten(string(from)), "protocol", over, "error", err)
 }
 
+// believed is believes for a record, of which Proven has what is known by then: its
+// connection's proof, and its own.
+func (h *Host) believed(a *agent, by *controller, in *inbound) bool {
+	if h.believes(by, in.Reply.Protocol, in.Proven) {
+		return true
+	}
+	h.unbelieved(a, by.endpoint, in.Reply.Protocol, errNotProven)
+	return false
+}
+
 // refusalEvery is how often a sender that is not believed is worth a warning.
 const refusalEvery = 10 * time.Second
 

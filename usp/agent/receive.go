@@ -155,12 +155,11 @@ func (h *Host) receive(ctx context.Context, a *agent, in *inbound) {
 		h.log.Debug("record of an unknown controller ignored", "agent", a.id, "from", shorten(string(from)))
 		return
 	}
-	if !h.believes(by, in.Reply.Protocol, proven) {
-		h.unbelieved(a, from, in.Reply.Protocol, errNotProven)
-		return
-	}
+	in.Proven = proven
 	if in.refusal != nil {
-		h.answerRefused(ctx, a, by, in, in.refusal)
+		if h.believed(a, by, in) {
+			h.answerRefused(ctx, a, by, in, in.refusal)
+		}
 		return
 	}
 	if in.record.GetNoSessionContext() == nil && in.record.GetSessionContext() == nil {
@@ -170,7 +169,7 @@ func (h *Host) receive(ctx context.Context, a *agent, in *inbound) {
 	if err != nil {
 		h.refuse(refusedMalformed)
 		var refusal *record.Error
-		if errors.As(err, &refusal) {
+		if errors.As(err, &refusal) && h.believed(a, by, in) {
 			h.answerRefused(ctx, a, by, in, refusal)
 		}
 		return
@@ -187,8 +186,11 @@ func (h *Host) answerRefused(ctx context.Context, a *agent, by *controller, in *
 	}
 }
 
-// message handles one message of a controller.
+// message handles one message of a controller, if that is believed to have sent it.
 func (h *Host) message(ctx context.Context, a *agent, by *controller, in *inbound, msg *usppb.Msg) {
+	if !h.believed(a, by, in) {
+		return
+	}
 	id := msg.GetHeader().GetMsgId()
 	if resp := msg.GetBody().GetResponse(); resp.GetNotifyResp() != nil {
 		h.acknowledge(ctx, a, by, id)

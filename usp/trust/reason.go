@@ -20,7 +20,7 @@ const (
 var reasonTexts = map[Reason]string{
 	NoCertificate: "no certificate was shown",
 	Malformed:     "the certificate chain is malformed",
-	NoEndpoint:    "the certificate names no endpoint in its subjectAltName",
+	NoEndpoint:    "the certificate names no endpoint in its subjectAltName (urn:bbf:usp:id:…)",
 	OtherEndpoint: "the certificate is another endpoint's",
 	Expired:       "the certificate is not valid now",
 	WrongUse:      "the certificate is not for this use",

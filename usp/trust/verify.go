@@ -117,7 +117,7 @@ func (j *judgement) decide(ctx context.Context) error {
 func (j *judgement) named(leaf *x509.Certificate, kept bool) error {
 	names := usp.EndpointsOf(leaf)
 	switch {
-	case kept || slices.Contains(names, j.peer):
+	case kept || usp.Names(leaf, j.peer):
 		return nil
 	case len(names) == 0:
 		return NoEndpoint

@@ -68,6 +68,7 @@ func TestVerify(t *testing.T) {
 		{name: "below an intermediate that it shows", chain: of(below, middle), files: inFiles, admit: &Admission{}},
 		{name: "below an intermediate that it does not show", chain: of(below), files: inFiles, reason: Untrusted},
 		{name: "named by its domain", peer: "fqdn::controller.example", chain: of(domain), files: inFiles, admit: &Admission{}},
+		{name: "named by its domain alone, of an endpoint that is not", chain: of(domain), files: inFiles, reason: NoEndpoint},
 		{name: "no certificate", files: inFiles, reason: NoCertificate},
 		{name: "an endless chain", chain: slices.Repeat(of(good), maxChain+1), files: inFiles, reason: Malformed},
 		{name: "without a name", chain: of(unnamed), files: inFiles, reason: NoEndpoint},

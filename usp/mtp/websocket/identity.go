@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/uspbridge/uspbridge/usp"
 )
@@ -68,7 +67,7 @@ func (c *conn) bindable(from usp.EndpointID) error {
 	if c.server.cfg.Identity == nil {
 		return nil
 	}
-	if names := namesOf(c.chain); len(names) > 0 && !slices.Contains(names, from) {
+	if names := namesOf(c.chain); len(names) > 0 && !usp.Names(c.chain[0], from) {
 		return fmt.Errorf("a record of %q, but the certificate is of %q", from, names[0])
 	}
 	var err error
