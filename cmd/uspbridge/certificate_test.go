@@ -31,6 +31,7 @@ func TestCertificateCommands(t *testing.T) {
 	r.inspect(t, exitDone, "no certificates", "certificate", "list")
 	r.inspect(t, exitFailed, "the agent has no certificate", "certificate", "show", agent)
 	r.inspect(t, exitFailed, "no such device", "certificate", "issue", "os::00259E-elsewhere")
+	r.inspect(t, exitFailed, "want scheme:authority:instance", "certificate", "show", "ca")
 	r.inspect(t, exitDone, agent, "certificate", "issue", agent)
 	r.inspect(t, exitDone, agent, "certificate", "list", agent[5:11])
 	r.inspect(t, exitDone, "no certificates", "certificate", "list", "--waiting")

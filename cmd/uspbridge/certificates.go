@@ -52,7 +52,11 @@ func summaryOf(h trust.Held) console.CertificateSummary {
 
 // Show implements console.Certificates.
 func (c certificates) Show(ctx context.Context, id string) (console.Certificate, error) {
-	h, err := c.trust().Show(ctx, usp.EndpointID(id))
+	endpoint, err := endpointOf(id)
+	if err != nil {
+		return console.Certificate{}, err
+	}
+	h, err := c.trust().Show(ctx, endpoint)
 	if errors.Is(err, trust.ErrNone) {
 		return console.Certificate{}, fmt.Errorf("%s: %w", id, console.ErrNoCertificate)
 	} else if err != nil {
@@ -66,6 +70,13 @@ func (c certificates) Show(ctx context.Context, id string) (console.Certificate,
 		cert.Request = encodePEM("CERTIFICATE REQUEST", h.Request)
 	}
 	return cert, nil
+}
+
+func endpointOf(id string) (usp.EndpointID, error) {
+	if err := usp.EndpointID(id).Validate(); err != nil {
+		return "", fmt.Errorf("%w: %w", console.ErrInvalid, err)
+	}
+	return usp.EndpointID(id), nil
 }
 
 func encodePEM(kind string, der []byte) string {
@@ -152,7 +163,11 @@ func parseChain(text string) (chain []*x509.Certificate, err error) {
 
 // Revoke implements console.Certificates.
 func (c certificates) Revoke(ctx context.Context, id string) (console.CertificateRevoked, error) {
-	leaf, listed, err := c.trust().Revoke(ctx, usp.EndpointID(id))
+	endpoint, err := endpointOf(id)
+	if err != nil {
+		return console.CertificateRevoked{}, err
+	}
+	leaf, listed, err := c.trust().Revoke(ctx, endpoint)
 	if errors.Is(err, trust.ErrNone) {
 		return console.CertificateRevoked{}, fmt.Errorf("%s: %w", id, console.ErrNoCertificate)
 	} else if err != nil {
@@ -162,7 +177,7 @@ func (c certificates) Revoke(ctx context.Context, id string) (console.Certificat
 	if leaf != nil {
 		done.Serial = fmt.Sprintf("%x", leaf.SerialNumber)
 	}
-	return done, c.audit(ctx, usp.EndpointID(id), "RevokeCertificate", done.Serial)
+	return done, c.audit(ctx, endpoint, "RevokeCertificate", done.Serial)
 }
 
 func (c certificates) audit(ctx context.Context, id usp.EndpointID, action, serial string) error {
