@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -51,6 +52,11 @@ func (b *bridge) openTrust(tlsMetrics *servertls.Metrics, metrics prometheus.Reg
 func (i *identity) attach(agents *agent.Host) {
 	i.agents = agents
 	i.trust.Attach(agents)
+}
+
+// certificate returns an agent's certificate, for a connection of its own.
+func (i *identity) certificate(ctx context.Context, agent usp.EndpointID) (*tls.Certificate, error) {
+	return i.trust.Certificate(ctx, agent)
 }
 
 // Proves implements websocket.Identity. An endpoint that is not hosted here judges

@@ -35,13 +35,13 @@ func newTransports(cfg *Config, who *identity, log *slog.Logger, metrics prometh
 		}
 	}
 	if cfg.USP.MTP.MQTT.on {
-		t, err := newMQTT(cfg.USP.MTP.MQTT, log, metrics)
+		t, err := newMQTT(cfg.USP.MTP.MQTT, who, log, metrics)
 		if err := add("usp.mtp.mqtt", t, err); err != nil {
 			return nil, err
 		}
 	}
 	if cfg.USP.MTP.STOMP.on {
-		t, err := newSTOMP(cfg.USP.MTP.STOMP, log, metrics)
+		t, err := newSTOMP(cfg.USP.MTP.STOMP, who, log, metrics)
 		if err := add("usp.mtp.stomp", t, err); err != nil {
 			return nil, err
 		}

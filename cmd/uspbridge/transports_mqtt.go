@@ -11,7 +11,7 @@ import (
 )
 
 // newMQTT makes the MQTT transport, with one connection or one for each agent.
-func newMQTT(c MQTTConfig, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
+func newMQTT(c MQTTConfig, who *identity, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
 	secure, err := c.TLS.config()
 	if err != nil {
 		return nil, err
@@ -22,6 +22,9 @@ func newMQTT(c MQTTConfig, log *slog.Logger, metrics prometheus.Registerer) (mtp
 		KeepAlive: time.Duration(c.KeepAlive), SessionExpiry: time.Duration(c.SessionExpiry), Log: log.With("mtp", "mqtt"), Registerer: metrics,
 	}
 	if c.Connections == perAgent {
+		if c.TLS.Cert == "" {
+			cfg.Certificate = who.certificate // each agent its own, if the broker asks for one
+		}
 		return mqtt.NewPerAgent(cfg)
 	}
 	return mqtt.New(cfg)

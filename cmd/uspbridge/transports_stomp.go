@@ -11,7 +11,7 @@ import (
 )
 
 // newSTOMP makes the STOMP transport, with one connection or one for each agent.
-func newSTOMP(c STOMPConfig, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
+func newSTOMP(c STOMPConfig, who *identity, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
 	secure, err := c.TLS.config()
 	if err != nil {
 		return nil, err
@@ -24,6 +24,9 @@ func newSTOMP(c STOMPConfig, log *slog.Logger, metrics prometheus.Registerer) (m
 		cfg.HeartBeat = -1 // none
 	}
 	if c.Connections == perAgent {
+		if c.TLS.Cert == "" {
+			cfg.Certificate = who.certificate // each agent its own, if the broker asks for one
+		}
 		return stomp.NewPerAgent(cfg)
 	}
 	return stomp.New(cfg)
