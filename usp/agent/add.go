@@ -38,7 +38,7 @@ func (s *session) add(ctx context.Context, req *usppb.Add) (*usppb.Response, *us
 	if len(failed) > 0 && !req.GetAllowPartial() {
 		return nil, whole(failed) // R-ADD.1, R-ADD.2a
 	}
-	tx := s.host.begin(s.agent, s.by, s.via())
+	tx := s.begin()
 	if failed = s.create(ctx, tx, all, req.GetAllowPartial()); len(failed) > 0 && !req.GetAllowPartial() {
 		return nil, whole(failed)
 	}

@@ -41,7 +41,7 @@ func (s *session) delete(ctx context.Context, req *usppb.Delete) (*usppb.Respons
 	if len(failed) > 0 && !req.GetAllowPartial() {
 		return nil, whole(failed) // R-DEL.1
 	}
-	tx := s.host.begin(s.agent, s.by, s.via())
+	tx := s.begin()
 	if failed = s.destroy(ctx, tx, all, req.GetAllowPartial()); len(failed) > 0 && !req.GetAllowPartial() {
 		return nil, whole(failed)
 	}

@@ -27,6 +27,9 @@ type objectDecl struct {
 	kind  store.Kind // of the rows' records
 	added func(c *rowChange) error
 	check func(c *rowChange) error
+	// conflict names a parameter that was given a value which another value of
+	// the row does not allow.
+	conflict func(c *rowChange) (rel string, err *usp.Error)
 }
 
 // paramDecl declares a parameter. Exactly one of get and the stored value
@@ -77,6 +80,8 @@ type class struct {
 	check  func(c *rowChange) error
 	counts *param // its NumberOfEntries
 	nested []*class
+
+	conflict func(c *rowChange) (rel string, err *usp.Error)
 }
 
 // param is one parameter of an agent's own objects.
@@ -157,7 +162,7 @@ func (s *localSpec) declare(d *objectDecl, nodes map[string]*dm.Node, classOf ma
 	if isTable {
 		n.Kind = dm.Table
 		outer := c
-		c = &class{index: len(s.classes), node: n, kind: d.kind, byName: map[string]*param{}, added: d.added, check: d.check}
+		c = &class{index: len(s.classes), node: n, kind: d.kind, byName: map[string]*param{}, added: d.added, check: d.check, conflict: d.conflict}
 		outer.nested = append(outer.nested, c)
 		s.classes = append(s.classes, c)
 		s.tables[n] = c

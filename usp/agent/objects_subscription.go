@@ -21,9 +21,6 @@ const (
 	eventNotification = "Event"
 )
 
-// maxReferences bounds the paths of a ReferenceList.
-const maxReferences = 256
-
 func subscriptionObjects() []objectDecl {
 	return []objectDecl{{
 		path: subscriptionTable, access: dm.AddDelete, kind: store.Subscription,
@@ -43,8 +40,9 @@ func subscriptionObjects() []objectDecl {
 			boolean("NotifRetry", "false"),
 			unsigned("NotifExpiration", "0", 0, math.MaxUint32),
 		},
-		added: subscriptionAdded,
-		check: subscriptionCheck,
+		added:    subscriptionAdded,
+		check:    subscriptionCheck,
+		conflict: subscriptionConflict,
 	}}
 }
 
@@ -72,15 +70,6 @@ func subscriptionCheck(c *rowChange) error {
 				Code: usp.ErrPermissionDenied, Msg: rel + " of a subscription is set by its recipient alone",
 				Params: []usp.ParamError{{Param: rel, Code: usp.ErrPermissionDenied, Msg: "the subscription is another controller's"}},
 			}
-		}
-	}
-	list := splitList(c.get("ReferenceList"))
-	if len(list) > maxReferences {
-		return invalid("ReferenceList", usp.ErrResourcesExceeded, "at most "+strconv.Itoa(maxReferences)+" paths are kept")
-	}
-	for _, ref := range list {
-		if _, err := path.Parse(ref); err != nil {
-			return invalid("ReferenceList", usp.ErrInvalidValue, err.Error())
 		}
 	}
 	return nil

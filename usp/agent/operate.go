@@ -28,7 +28,7 @@ func (s *session) operate(ctx context.Context, req *usppb.Operate) (*usppb.Respo
 	if err != nil {
 		return nil, err
 	}
-	tx := s.host.begin(s.agent, s.by, s.via())
+	tx := s.begin()
 	log := s.audit("Operate")
 	resp := &usppb.OperateResp{}
 	var started []*running

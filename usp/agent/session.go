@@ -91,6 +91,13 @@ func (s *session) open(ctx context.Context) *usp.Error {
 	return nil
 }
 
+// begin starts the txn of this message.
+func (s *session) begin() *txn {
+	tx := s.host.begin(s.agent, s.by, s.via())
+	tx.schema = s.device.schema
+	return tx
+}
+
 // resolve finds the elements of a path as the controller sees them.
 func (s *session) resolve(p string) (resolved, *usp.Error) { return s.resolver.resolve(p) }
 

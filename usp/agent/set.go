@@ -32,7 +32,7 @@ func (s *session) set(ctx context.Context, req *usppb.Set) (*usppb.Response, *us
 	if len(failed) > 0 && !req.GetAllowPartial() {
 		return nil, whole(failed) // R-SET.1
 	}
-	tx := s.host.begin(s.agent, s.by, s.via())
+	tx := s.begin()
 	if req.GetAllowPartial() {
 		s.setEach(ctx, tx, paths)
 	} else if err := s.setAll(ctx, tx, paths); err != nil {

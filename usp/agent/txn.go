@@ -20,6 +20,8 @@ type txn struct {
 	next *state
 	by   *controller // who asks; nil for the agent itself
 	via  any         // the connection of the built-in controller
+	// schema is the whole data model, nil for the agent's own changes.
+	schema *dm.Schema
 	// onboard has the controllers to which SendOnBoardRequest() was run.
 	onboard map[uint32]bool
 	also    []store.Op // changes of records that are no rows
@@ -71,6 +73,9 @@ func (tx *txn) set(u Update) UpdateResult {
 		if err := tx.assign(c, u.Params, res.Values, &res.Failed); err != nil {
 			return err
 		}
+		if err := tx.agree(c, u.Params, res.Values, &res.Failed); err != nil {
+			return err
+		}
 		return tx.seal(next, c)
 	})
 	if res.Err != nil {
@@ -89,7 +94,11 @@ func (tx *txn) add(n NewRow) AddResult {
 		}
 		inst := n.Table.Inst.Append(next.numberFor(class, n.Table.Inst))
 		c := &rowChange{tx: tx, key: rowKey{class, inst}, row: class.fresh(), given: map[*param]bool{}}
-		if err := tx.assign(c, n.Params, make([]string, len(n.Params)), &res.Failed); err != nil {
+		values := make([]string, len(n.Params))
+		if err := tx.assign(c, n.Params, values, &res.Failed); err != nil {
+			return err
+		}
+		if err := tx.agree(c, n.Params, values, &res.Failed); err != nil {
 			return err
 		}
 		if err := tx.complete(next, c); err != nil {
@@ -131,14 +140,51 @@ func (tx *txn) assign(c *rowChange, params []Assignment, values []string, failed
 			c.given[p] = true
 			continue
 		}
-		if as.Required || c.old == nil && p.key() {
-			return requiredFailed(p.rel, err)
+		if err := c.refuse(p, as.Required, i, err, failed); err != nil {
+			return err
 		}
-		if *failed == nil {
-			*failed = map[int]*usp.Error{}
-		}
-		(*failed)[i] = err
 	}
+	return nil
+}
+
+// agree takes back what contradicts other values of the row, under the rules of
+// assign.
+func (tx *txn) agree(c *rowChange, params []Assignment, values []string, failed *map[int]*usp.Error) *usp.Error {
+	if c.key.class.conflict == nil {
+		return nil
+	}
+	for {
+		rel, err := c.key.class.conflict(c)
+		if err == nil {
+			return nil
+		}
+		p := c.key.class.byName[rel]
+		for i, as := range params {
+			if tx.host.spec.params[as.Param.ID] != p || (*failed)[i] != nil {
+				continue
+			}
+			if err := c.refuse(p, as.Required, i, err, failed); err != nil {
+				return err
+			}
+			values[i] = ""
+		}
+		delete(c.given, p)
+		if c.row.values[p.index] = p.def; c.old != nil {
+			c.row.values[p.index] = c.old.values[p.index]
+		}
+	}
+}
+
+// refuse fails one of the values that were given; the error returned fails the
+// row.
+func (c *rowChange) refuse(p *param, required bool, i int, err *usp.Error, failed *map[int]*usp.Error) *usp.Error {
+	if required || c.old == nil && p.key() {
+		return requiredFailed(p.rel, err)
+	}
+	if *failed == nil {
+		*failed = map[int]*usp.Error{}
+	}
+	(*failed)[i] = err
 	return nil
 }
 
