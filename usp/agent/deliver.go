@@ -51,6 +51,9 @@ func (h *Host) DeliverWith(ctx context.Context, id usp.EndpointID, events []Even
 		if len(st.bulk) > 0 {
 			h.forgetReports(a)
 		}
+		if err := h.retryAfresh(ctx, a); err != nil {
+			return err
+		}
 	}
 	subs := st.index(h.spec).subscribers
 	if len(subs) == 0 || len(events) == 0 {

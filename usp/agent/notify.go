@@ -43,7 +43,7 @@ type pending struct {
 	Subscription uint32         `json:"subscription,omitempty"` // instance; 0 for OnBoardRequest
 	Message      []byte         `json:"message"`
 	Type         string         `json:"type"`
-	Attempts     int            `json:"attempts,omitempty"` // retries
+	Attempts     int            `json:"attempts,omitempty"` // retries; afresh after a reboot
 	Held         bool           `json:"held,omitempty"`     // was never sent, see waiting
 	Due          int64          `json:"due"`                // next attempt, Unix milliseconds
 	Expires      int64          `json:"expires,omitempty"`  // Unix milliseconds; 0: never

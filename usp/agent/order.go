@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -23,6 +24,8 @@ import (
 //     the first time behind the next retry of the older one, or as soon as that is
 //     answered. A controller that does not answer gets no more of what it has
 //     missed before it gets what it has missed.
+//   - When the device has rebooted all are due at once, with retry counts of zero
+//     (R-NOT.4).
 
 // waiting is what an agent keeps in memory of a notification that is in the
 // store.
@@ -85,6 +88,11 @@ func (a *agent) await(n *notification, most int) bool {
 		return false
 	}
 	n.Held = a.queue(n)
+	for _, w := range a.waiting.trains[n.train()] {
+		if w.attempts == afresh { // all are due now, and this one behind them
+			n.Due = w.due
+		}
+	}
 	a.waiting.put(n)
 	if a.sending == nil {
 		a.sending = map[string]bool{}
@@ -102,7 +110,7 @@ func (a *agent) queue(n *notification) (behindRetry bool) {
 	for name, w := range a.waiting.trains[n.train()] {
 		if name < n.name {
 			n.Due = max(n.Due, w.due)
-			behindRetry = behindRetry || w.attempts > 0 || w.held
+			behindRetry = behindRetry || w.attempts != 0 || w.held
 		}
 	}
 	return behindRetry
@@ -190,4 +198,69 @@ func (h *Host) loadWaiting(ctx context.Context, id usp.EndpointID) (list waiting
 		return waitings{}, fmt.Errorf("notifications of agent %s cannot be read: %w", id, err)
 	}
 	return list, nil
+}
+
+// afresh is the Attempts of a notification whose retry count is zero again: the
+// next transmission counts as its first.
+const afresh = -1
+
+// afreshTries bounds how often a reset is tried while controllers answer what it
+// is about.
+const afreshTries = 3
+
+// retryAfresh makes what waits for an agent's controllers due now, with retry
+// counts of zero: the device has rebooted (R-NOT.4).
+func (h *Host) retryAfresh(ctx context.Context, a *agent) (err error) {
+	for range afreshTries {
+		a.mu.Lock()
+		waiting := a.waiting.count
+		a.mu.Unlock()
+		if waiting == 0 {
+			return nil
+		}
+		if err = h.resetRetries(ctx, a); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+	h.log.Debug("retry counts were not reset: controllers are answering", "agent", a.id, "error", err)
+	return nil
+}
+
+// resetRetries is one try of retryAfresh; it fails with store.ErrConflict if one of
+// the notifications has changed meanwhile.
+func (h *Host) resetRetries(ctx context.Context, a *agent) error {
+	var b store.Batch
+	var reset []*notification
+	now := h.cfg.Now().UnixMilli()
+	var failed error
+	err := h.cfg.Store.Scan(ctx, store.Query{Kind: store.Notification, Owner: string(a.id), WholeOwner: true}, func(k store.Key, v []byte) bool {
+		n := &notification{agent: a, name: k.Name}
+		if failed = json.Unmarshal(v, &n.pending); failed != nil || n.Attempts <= 0 && !n.Held {
+			return failed == nil
+		}
+		b.Delete(n.dueKey())
+		n.Attempts, n.Held, n.Due = afresh, false, now
+		b.CompareAndSet(k, slices.Clone(v), encodeJSON(n.pending))
+		b.Put(n.dueKey(), dueValue())
+		reset = append(reset, n)
+		return true
+	})
+	if err = cmp.Or(err, failed); err != nil {
+		return fmt.Errorf("notifications of agent %s cannot be read: %w", a.id, err)
+	}
+	if len(reset) == 0 {
+		return nil
+	}
+	if err := h.cfg.Store.Commit(ctx, &b); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, n := range reset {
+		if _, waits := a.waiting.trains[n.train()][n.name]; waits { // else it was answered just now
+			a.waiting.put(n)
+		}
+	}
+	h.due.poke()
+	return nil
 }

@@ -153,3 +153,67 @@ func TestRefusedBatchLeavesNothing(t *testing.T) {
 		t.Errorf("%d notifications are stored", n)
 	}
 }
+
+// R-NOT.4: when the device reboots what waits is sent at once and counts its
+// retries from zero, in order, also after a restart.
+func TestRebootResetsRetryCounts(t *testing.T) {
+	b := newBench(t)
+	const persistent = "Persistent"
+	b.subscribe(primary, "o", "ValueChange", friendlyName, kv{"NotifRetry", "true", true}, kv{persistent, "true", true})
+	b.subscribe(primary, "b", "Event", "Device.Boot!", kv{"NotifRetry", "true", true}, kv{persistent, "true", true})
+	b.change(friendlyName, "1")
+	for range 5 {
+		b.clock.advance(3 * time.Hour)
+		b.due()
+	}
+	b.change(friendlyName, "2") // held behind the retries of 1
+	b.expectTold("retries", "1", "1", "1", "1", "1", "1")
+	b.raise(Event{Kind: Occurred, Ref: b.ref("Device.Boot!"), Args: map[string]string{"Cause": "LocalReboot"}})
+	b.change(friendlyName, "3")
+	if n, _ := b.notify(primary); n.GetEvent().GetEventName() != "Boot!" {
+		t.Fatalf("told %v", n)
+	}
+	b.expectTold("nothing before what is older")
+	b.restart()
+	b.due()
+	b.expectTold("after the reboot", "1", "2", "3")
+	now := b.clock.Now()
+	a, err := b.host.agents.acquire(t.Context(), testAgent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.host.agents.release(a)
+	for name, w := range a.waiting.trains[train{primary, 101}] {
+		if wait := time.UnixMilli(w.due).Sub(now); w.attempts != 0 || wait < 5*time.Second || wait > 10*time.Second {
+			t.Errorf("%s has been retried %d times and is due after %v", name, w.attempts, wait)
+		}
+	}
+}
+
+// An answer that comes while retry counts are reset is not undone by that.
+func TestResetMeetsAnAnswer(t *testing.T) {
+	b := newBench(t)
+	b.subscribe(primary, "o", "ValueChange", friendlyName, kv{"NotifRetry", "true", true})
+	b.change(friendlyName, "1")
+	_, id := b.notify(primary)
+	b.clock.advance(time.Minute)
+	b.due()
+	a, err := b.host.agents.acquire(t.Context(), testAgent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.host.agents.release(a)
+	once := true
+	b.store.atCommit = func() {
+		if once {
+			once = false
+			b.host.removeNotification(t.Context(), a, id, pending{Controller: primary, Subscription: 101})
+		}
+	}
+	if err := b.host.retryAfresh(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.store.count(store.Notification); n != 0 || a.waiting.count != 0 {
+		t.Errorf("%d are stored, %d wait", n, a.waiting.count)
+	}
+}

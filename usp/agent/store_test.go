@@ -14,6 +14,8 @@ type memStore struct {
 	records map[store.Key][]byte
 	fail    error // of Commit and Enqueue
 	commits int
+
+	atCommit func() // called before a batch is taken
 }
 
 func newMemStore() *memStore { return &memStore{records: map[store.Key][]byte{}} }
@@ -57,6 +59,9 @@ func (s *memStore) Scan(_ context.Context, q store.Query, fn func(store.Key, []b
 }
 
 func (s *memStore) Commit(_ context.Context, b *store.Batch) error {
+	if s.atCommit != nil {
+		s.atCommit()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail != nil {
