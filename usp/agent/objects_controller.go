@@ -2,8 +2,8 @@ package agent
 
 import (
 	"math"
-	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/uspbridge/uspbridge/store"
@@ -22,7 +22,10 @@ func controllerObjects() []objectDecl {
 				text("ControllerCode", "", size(0, 128)), text("ProvisioningCode", "", size(0, 64)),
 				boolean("Enable", "false"),
 				{name: "AssignedRole", access: dm.ReadWrite, typ: dm.TypeString, list: true, refs: roleTable},
-				{name: "InheritedRole", typ: dm.TypeString, list: true, refs: roleTable},
+				computed("InheritedRole", dm.TypeString, func(v *view, inst dm.Instance) string {
+					return strings.Join(v.state.inheritedRoles(v.host.spec, rowKey{v.host.classes.controller, inst}), ",")
+				}),
+				{name: validatedBy, typ: dm.TypeString, list: true, hidden: true, refs: credentialTable},
 				{name: admittedParam, typ: dm.TypeBoolean, def: "false", hidden: true},
 				{name: "Credential", access: dm.ReadWrite, typ: dm.TypeString, list: true, refs: certificateTable},
 				unsigned("PeriodicNotifInterval", "86400", 1, math.MaxUint32),
@@ -180,11 +183,10 @@ func (d *derived) compileControllers(spec *localSpec, s *state) {
 		if t, err := time.Parse(time.RFC3339, s.named(k, "PeriodicNotifTime")); err == nil && t.Year() > 1 {
 			c.phase = t
 		}
-		assigned := splitList(s.named(k, "AssignedRole"))
-		inherited := splitList(s.named(k, "InheritedRole"))
-		c.roles = d.roleSetOf(spec, s, append(slices.Clone(assigned), inherited...))
-		c.proves = len(inherited) > 0 || s.named(k, admittedParam) == "true" || s.named(k, "Credential") != ""
-		if banned := s.named(rowKey{class: spec.root}, trustObject+"BannedRole"); banned != "" && (slices.Contains(assigned, banned) || slices.Contains(inherited, banned)) {
+		roles := append(s.assignedRoles(k), s.inheritedRoles(spec, k)...)
+		c.roles = d.roleSetOf(spec, s, roles)
+		c.proves = s.named(k, validatedBy) != "" || s.named(k, admittedParam) == "true" || s.named(k, "Credential") != ""
+		if s.bans(spec, roles) {
 			c.enabled = false // nothing comes from a banned controller, and nothing goes to it
 		}
 		c.mtps = compileMTPs(spec.classAt(controllerMTP), s, d.tables, k.inst)

@@ -58,7 +58,7 @@ func trustObjects() []objectDecl {
 				alias(), boolean("Enable", "false"),
 				{name: "Role", access: dm.ReadWrite, typ: dm.TypeString, list: true, refs: roleTable},
 				{name: "Credential", access: dm.ReadWrite, typ: dm.TypeString, refs: certificateTable},
-				text("AllowedUses", "MTP-only", oneOf("MTP-only", "MTP-and-USP", "MTP-and-broker")),
+				text("AllowedUses", mtpOnly, oneOf(mtpOnly, "MTP-and-USP", "MTP-and-broker")),
 			},
 			check: func(c *rowChange) error {
 				if c.old == nil && c.get("Credential") == "" {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"strings"
 
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
@@ -121,24 +122,23 @@ func (s *state) learns(spec *localSpec, peer usp.EndpointID, by trust.Admission)
 	if c == nil {
 		return by.Credential != 0 || by.Remember != nil
 	}
-	return s.named(rowKey{spec.classAt(controllerTable), dm.Inst(c.instance)}, "InheritedRole") != s.credentialRole(spec, by.Credential)
+	return s.named(rowKey{spec.classAt(controllerTable), dm.Inst(c.instance)}, validatedBy) != credentialReference(spec, by)
 }
 
-// credentialRole returns the roles that an authority gives.
-func (s *state) credentialRole(spec *localSpec, credential uint32) string {
-	k := rowKey{spec.classAt(credentialTable), dm.Inst(credential)}
-	if credential == 0 || s.rows[k] == nil {
+// credentialReference is the row of ControllerTrust.Credential that an admission is by,
+// "" if it is by none.
+func credentialReference(spec *localSpec, by trust.Admission) string {
+	if by.Credential == 0 {
 		return ""
 	}
-	return s.named(k, "Role")
+	return reference(spec.classAt(credentialTable), by.Credential)
 }
 
 // admit follows the figure "Determining the Role". The roles inherited before are
 // replaced; whoever has none of either kind is untrusted.
 func (tx *txn) admit(peer usp.EndpointID, by trust.Admission, log *auditLog) error {
-	inherited := tx.next.credentialRole(tx.host.spec, by.Credential)
-	class := tx.host.classes.controller
-	k := rowKey{class: class}
+	spec, class := tx.host.spec, tx.host.classes.controller
+	k, fresh := rowKey{class: class}, false
 	if c := tx.next.index(tx.host.spec).controllers[peer]; c != nil {
 		k.inst = dm.Inst(c.instance)
 	} else {
@@ -146,13 +146,18 @@ func (tx *txn) admit(peer usp.EndpointID, by trust.Admission, log *auditLog) err
 		if k, err = tx.addAdmitted(peer, by); err != nil {
 			return err
 		}
-		if inherited != "" {
-			tx.write(k, "AssignedRole", "")
-		}
+		fresh = true
 	}
-	tx.write(k, "InheritedRole", inherited)
+	tx.write(k, validatedBy, credentialReference(spec, by))
+	inherited := tx.next.inheritedRoles(spec, k)
+	switch {
+	case fresh && len(inherited) > 0:
+		tx.write(k, "AssignedRole", "")
+	case by.Credential != 0 && len(inherited)+len(tx.next.assignedRoles(k)) == 0:
+		tx.write(k, "AssignedRole", tx.next.untrusted(spec))
+	}
 	log.add(dm.Ref{Node: class.node, Inst: k.inst}.Path(), map[string]string{
-		"AssignedRole": tx.next.named(k, "AssignedRole"), "InheritedRole": inherited, "Credential": tx.next.named(k, "Credential"),
+		"AssignedRole": tx.next.named(k, "AssignedRole"), "InheritedRole": strings.Join(inherited, ","), "Credential": tx.next.named(k, "Credential"),
 	}, nil)
 	return nil
 }
@@ -209,11 +214,11 @@ func (h *Host) Revoked(ctx context.Context, id, peer usp.EndpointID) error {
 			return nil
 		}
 		k := rowKey{h.classes.controller, dm.Inst(c.instance)}
-		if tx.next.named(k, "AssignedRole") == banned && tx.next.named(k, "InheritedRole") == "" {
+		if tx.next.named(k, "AssignedRole") == banned && tx.next.named(k, validatedBy) == "" {
 			return nil
 		}
 		tx.write(k, "AssignedRole", banned)
-		tx.write(k, "InheritedRole", "")
+		tx.write(k, validatedBy, "")
 		log := &auditLog{by: peer, what: "Ban"}
 		log.add(dm.Ref{Node: k.class.node, Inst: k.inst}.Path(), map[string]string{"AssignedRole": banned}, nil)
 		h.log.Warn("the certificate of a controller was revoked: it is banned", "agent", id, "controller", peer)
