@@ -70,41 +70,65 @@ func (r *Record) hear(mark string) {
 	r.Heard = append(r.Heard[max(0, len(r.Heard)+1-maxHeard):len(r.Heard):len(r.Heard)], mark)
 }
 
-// take takes a report in, once. Controllers are told before it is noted: should
-// the bridge die in between, the CPE says it again and they are told once more
-// rather than never. A CPE that says the same again in a session that is no
-// retry means it again, unless the report can come only once.
+// take takes a report in, once: that it was heard and what controllers are told
+// come into the store in one batch. If that fails it is as if the CPE had not said
+// it, so that it is new when it says it again. A CPE that says the same again in
+// a session that is no retry means it again, unless the report can come only once.
 func (b *Bridge) take(ctx context.Context, s *acs.Session, dev *device, r report) error {
-	rec := dev.state.Load().rec
-	if slices.Contains(rec.Heard, r.mark) && (!r.twice || s.Inform().RetryCount > 0) {
+	dev.order.Lock()
+	defer dev.order.Unlock()
+	if slices.Contains(dev.state.Load().rec.Heard, r.mark) && (!r.twice || s.Inform().RetryCount > 0) {
 		b.log.Debug("the CPE tells again what it has told", "device", dev.key, "report", r.mark)
 		return nil
 	}
-	if rec.Template != "" { // before the first discovery there is no agent to tell
-		if err := b.deliver(ctx, dev, r.event); err != nil {
-			return err
-		}
-	}
-	var batch store.Batch
-	dev.mu.Lock()
-	rec = dev.state.Load().rec.clone()
-	rec.hear(r.mark)
-	if r.note != nil {
-		r.note(rec)
-	}
 	var ended *Operation
-	if r.op != nil {
-		ended = rec.endOperation(r.op.Request, r.result, b.now(), &batch, OperationSent, OperationAccepted)
+	old, durable, err := b.spread(ctx, dev, func(old *snapshot) (c change, events func(old, now *snapshot) []agent.Event) {
+		c.rec = old.rec.clone()
+		c.rec.hear(r.mark)
+		if r.note != nil {
+			r.note(c.rec)
+		}
+		if r.op != nil {
+			ended = c.rec.endOperation(r.op.Request, r.result, b.now(), &c.batch, OperationSent, OperationAccepted)
+		}
+		b.schedule(dev.key, c.rec, c.rec.nextDue(), &c.batch)
+		return c, func(_, now *snapshot) []agent.Event {
+			if now.rec.Template == "" { // before the first discovery there is no agent to tell
+				return nil
+			}
+			return r.event
+		}
+	})
+	if err == nil {
+		err = durable(ctx)
 	}
-	durable := b.keepOperations(dev, rec, &batch)
-	dev.mu.Unlock()
-	if err := durable(ctx); err != nil {
+	if err != nil {
+		b.untake(dev, old.rec, r, ended)
 		return err
 	}
 	if ended != nil {
 		b.ended(dev, ended)
 	}
 	return nil
+}
+
+// untake undoes a take that was not stored.
+func (b *Bridge) untake(dev *device, before *Record, r report, ended *Operation) {
+	dev.mu.Lock()
+	defer dev.mu.Unlock()
+	rec := dev.state.Load().rec.clone()
+	forget := []string{r.mark}
+	if ended != nil {
+		forget = append(forget, ended.Key)
+		if i := slices.Index(rec.Operations, ended); i >= 0 {
+			rec.Operations = slices.Clone(rec.Operations)
+			rec.Operations[i] = before.operation(ended.Request)
+		}
+	}
+	rec.Heard = slices.DeleteFunc(slices.Clone(rec.Heard), func(mark string) bool {
+		return slices.Contains(forget, mark) && !slices.Contains(before.Heard, mark)
+	})
+	b.keepOperations(dev, rec, &store.Batch{})
 }
 
 // occurred returns an event of the device by the first of some paths that its

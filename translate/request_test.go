@@ -83,6 +83,27 @@ func TestReportThatCannotBeKept(t *testing.T) {
 	r.until("it is told", func() bool { r.inform(); return len(r.heard.all(agent.Occurred, "Kicked!")) == 1 })
 }
 
+// So it is with the end of an operation, which has not ended before it is told.
+func TestEndThatCannotBeKept(t *testing.T) {
+	r := newBench(t, nil)
+	request := r.detached(download, r.config())
+	r.until("the CPE has it", func() bool { op := r.record().operation(request); return op == nil || op.pending() })
+	r.heard.mu.Lock()
+	r.heard.fail = errors.New("disk full")
+	r.heard.mu.Unlock()
+	r.until("the CPE tells of its end", func() bool { return r.cpe.Inform() != nil })
+	if op := r.record().operation(request); op == nil || !op.pending() || len(r.record().Heard) != 0 {
+		t.Errorf("operation %+v, heard %q", op, r.record().Heard)
+	}
+	r.heard.mu.Lock()
+	r.heard.fail = nil
+	r.heard.mu.Unlock()
+	r.until("it ends", func() bool { r.inform(); return r.record().operation(request) == nil })
+	if told := r.heard.all(agent.Occurred, "TransferComplete!"); len(told) != 1 || r.ended(request).Err != nil {
+		t.Errorf("told %+v, ended %+v", told, r.ended(request))
+	}
+}
+
 // The CPE's kick page leads nowhere but back, and into the CPE itself.
 func TestNextURL(t *testing.T) {
 	for _, c := range []struct{ referer, next, want string }{

@@ -39,6 +39,8 @@ func (l *listener) DeliverWith(ctx context.Context, _ usp.EndpointID, events []a
 			l.events = append(l.events, "+"+ev.Ref.Path())
 		case agent.ObjectDeleted:
 			l.events = append(l.events, "-"+ev.Ref.Path())
+		case agent.Occurred:
+			l.events = append(l.events, ev.Ref.Path())
 		}
 	}
 	durable := keep(b)
@@ -125,6 +127,47 @@ func TestToldAndKnownAreOneBatch(t *testing.T) {
 	if !slices.ContainsFunc(l.kept, func(op store.Op) bool { return op.Key == treeKey(u.key) }) {
 		t.Errorf("the batch of the notification has %v", l.kept)
 	}
+}
+
+// So are a report of the CPE and what it tells, and the rows that a discovery
+// finds.
+func TestReportsAndDiscoveriesAreOneBatch(t *testing.T) {
+	u, l := listened(t)
+	stored := func(what string, keys ...store.Key) {
+		t.Helper()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, k := range keys {
+			if !slices.ContainsFunc(l.kept, func(op store.Op) bool { return op.Key == k }) {
+				t.Errorf("%s: the batch of the notification lacks %v", what, k)
+			}
+		}
+		l.kept = nil
+	}
+	l.kept = nil
+	u.Kick(cwmp.Kicked{Command: "go"})
+	if err := u.session(); err != nil {
+		t.Fatal(err)
+	}
+	l.expect(t, "a report", "Device.X_USPBRIDGE_CWMP.Kicked!")
+	stored("a report", recordKey(u.key))
+
+	if _, err := u.AddRow("Device.NAT.PortMapping."); err != nil {
+		t.Fatal(err)
+	}
+	dev, err := u.rig.devices.acquire(t.Context(), u.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.rig.amend(dev, func(r *Record) { r.Rediscover = true }) // before tables are listed
+	u.rig.devices.release(dev)
+	if err := u.session(); err != nil {
+		t.Fatal(err)
+	}
+	if told := l.told(); !slices.ContainsFunc(told, func(s string) bool { return s[0] == '+' }) {
+		t.Errorf("a discovery told %q", told)
+	}
+	stored("a discovery", treeKey(u.key), numbersKey(u.key), recordKey(u.key))
 }
 
 // What could not be told is new when the CPE says it again.
