@@ -35,6 +35,7 @@ type heard struct {
 	mu     sync.Mutex
 	events []agent.Event
 	fail   error
+	failed int // deliveries
 	hosted int
 }
 
@@ -42,6 +43,7 @@ func (h *heard) Deliver(_ context.Context, _ usp.EndpointID, events []agent.Even
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.fail != nil {
+		h.failed++
 		return h.fail
 	}
 	h.events = append(h.events, events...)

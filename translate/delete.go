@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
@@ -92,7 +91,7 @@ func (b *Bridge) deleteRows(ctx context.Context, cpe acs.Caller, dev *device, d 
 			} else if err != nil {
 				return err
 			}
-			if err := b.forgetRows(ctx, dev, []cwmp.Path{object}, d.rows...); err != nil {
+			if err := b.forgetRows(ctx, dev, []cwmp.Path{object}); err != nil {
 				return err
 			}
 		}
@@ -131,9 +130,9 @@ func deleteObject(ctx context.Context, cpe acs.Caller, object cwmp.Path) error {
 	return nil
 }
 
-// forgetRows takes CPE objects out of the tree, durably. Controllers are told
-// of the rows that go with them, but for those they asked to delete.
-func (b *Bridge) forgetRows(ctx context.Context, dev *device, objects []cwmp.Path, asked ...dm.Ref) error {
+// forgetRows takes CPE objects out of the tree, durably, and tells controllers of
+// the rows that go with them.
+func (b *Bridge) forgetRows(ctx context.Context, dev *device, objects []cwmp.Path) error {
 	return b.establish(ctx, dev, func(old *snapshot) (change, func(old, now *snapshot) []agent.Event) {
 		t := old.tree.Clone()
 		for _, object := range objects {
@@ -144,10 +143,6 @@ func (b *Bridge) forgetRows(ctx context.Context, dev *device, objects []cwmp.Pat
 			}
 		}
 		numbers, _, deleted, _ := old.program.Reconcile(t, old.numbers)
-		return change{tree: t, numbers: numbers}, func(old, now *snapshot) []agent.Event {
-			return slices.DeleteFunc(b.rowEvents(old, now, nil, deleted), func(ev agent.Event) bool {
-				return ev.Kind == agent.ObjectDeleted && slices.ContainsFunc(asked, ev.Ref.Same)
-			})
-		}
+		return change{tree: t, numbers: numbers}, func(old, now *snapshot) []agent.Event { return b.rowEvents(old, now, nil, deleted) }
 	})
 }

@@ -86,15 +86,15 @@ func TestReportThatCannotBeKept(t *testing.T) {
 // So it is with the end of an operation, which has not ended before it is told.
 func TestEndThatCannotBeKept(t *testing.T) {
 	r := newBench(t, nil)
-	request := r.detached(download, r.config())
-	r.until("the CPE has it", func() bool { op := r.record().operation(request); return op == nil || op.pending() })
 	r.heard.mu.Lock()
 	r.heard.fail = errors.New("disk full")
 	r.heard.mu.Unlock()
-	r.until("the CPE tells of its end", func() bool { return r.cpe.Inform() != nil })
-	if op := r.record().operation(request); op == nil || !op.pending() || len(r.record().Heard) != 0 {
-		t.Errorf("operation %+v, heard %q", op, r.record().Heard)
-	}
+	request := r.detached(download, r.config())
+	r.until("the CPE tells of its end", func() bool { r.heard.mu.Lock(); defer r.heard.mu.Unlock(); return r.heard.failed > 0 })
+	r.until("it has not ended by that", func() bool {
+		op := r.record().operation(request)
+		return op != nil && op.pending() && len(r.record().Heard) == 0
+	})
 	r.heard.mu.Lock()
 	r.heard.fail = nil
 	r.heard.mu.Unlock()

@@ -265,8 +265,8 @@ func planRow(view *mapping.View, w *creation, ref dm.Ref) []pendingWrite {
 	return writes
 }
 
-// addedRow makes the row durable. Rows of other tables that the CPE's object
-// appears in too are told to controllers as created.
+// addedRow makes the row durable, and tells controllers of it and of rows of
+// other tables that the CPE's object appears in too.
 func (b *Bridge) addedRow(ctx context.Context, cpe acs.Caller, dev *device, w *creation, next *snapshot, ref dm.Ref, values []cwmp.ParameterValue) error {
 	w.result.Row, w.done = ref, true
 	return b.establish(ctx, dev, func(old *snapshot) (change, func(old, now *snapshot) []agent.Event) {
@@ -282,11 +282,7 @@ func (b *Bridge) addedRow(ctx context.Context, cpe acs.Caller, dev *device, w *c
 		if w.alias != "" {
 			c.numbers = c.numbers.WithAlias(ref, w.alias)
 		}
-		return c, func(old, now *snapshot) []agent.Event {
-			return slices.DeleteFunc(b.rowEvents(old, now, created, nil), func(ev agent.Event) bool {
-				return ev.Kind == agent.ObjectCreated && ev.Ref.Same(ref)
-			})
-		}
+		return c, func(old, now *snapshot) []agent.Event { return b.rowEvents(old, now, created, nil) }
 	})
 }
 

@@ -24,6 +24,7 @@ type agent struct {
 	waiting waitings                      // notifications that wait for their response, in order
 	last    map[lastKey]string            // value last notified, by subscription and parameter
 	proofs  map[proofKey]proof            // certificates judged a moment ago
+	rows    map[rowEvent]bool             // of which the Model has told while a controller changes something; nil: none does
 
 	watching sync.Mutex
 	watched  string // fingerprint of what the Model was last told to watch

@@ -13,7 +13,7 @@ import (
 // cause and the audit record. The notifications are sent behind the response.
 func (s *session) commit(ctx context.Context, tx *txn, events []Event, log *auditLog) *usp.Error {
 	d := s.device
-	if len(events) > 0 {
+	if events = s.agent.untold(events); len(events) > 0 {
 		// What was created can have more than the view of before knows.
 		if now, err := s.host.open(ctx, s.agent); err == nil {
 			d = now

@@ -71,6 +71,7 @@ func (h *Host) DeliverWith(ctx context.Context, id usp.EndpointID, events []Even
 	if err := h.keepWith(ctx, a, notes, batch, keep); err != nil {
 		return err
 	}
+	a.told(events)
 	if moved(events) {
 		h.watch(d, a)
 	}

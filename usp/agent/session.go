@@ -34,6 +34,8 @@ func (s *session) handle(ctx context.Context, req *usppb.Request) (*usppb.Respon
 	case *usppb.Request_Set, *usppb.Request_Add, *usppb.Request_Delete, *usppb.Request_Operate:
 		s.agent.write.Lock()
 		defer s.agent.write.Unlock()
+		s.agent.beginChange()
+		defer s.agent.endChange()
 		if err := s.open(ctx); err != nil {
 			return nil, err
 		}
