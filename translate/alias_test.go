@@ -1,11 +1,15 @@
 package translate
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 
 	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/acs"
 	"github.com/uspbridge/uspbridge/cwmp/cpesim"
+	"github.com/uspbridge/uspbridge/translate/tree"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent"
 	"github.com/uspbridge/uspbridge/usp/dm"
@@ -89,5 +93,62 @@ func TestAliasesOfCPEWithoutAny(t *testing.T) {
 	}
 	if sent := requests[*cwmp.SetParameterValues](u); slices.ContainsFunc(sent, func(m *cwmp.SetParameterValues) bool { return len(m.Values) == 0 }) {
 		t.Error("a SetParameterValues without values was sent")
+	}
+}
+
+// The alias of an Add is the row's from when it is first seen: also if that is by a
+// listing or a discovery, since the session broke behind AddObject, or the bridge
+// was killed there.
+func TestAliasOfAnAddThatIsCutOff(t *testing.T) {
+	for name, discovered := range map[string]bool{"listed": false, "discovered": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			u := r.add(cpesim.Config{})
+			dev, err := r.devices.acquire(t.Context(), u.key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			table, _ := lookup(u.model().Schema(), portMappings)
+			w := &creation{row: agent.NewRow{Table: table, Params: []agent.Assignment{{Param: table.Node.Child("Alias"), Value: "voip"}}}}
+			if w.plan, w.result.Err = dev.state.Load().See(r.now).CreatePlan(table, nil); w.result.Err != nil {
+				t.Fatal(w.result.Err)
+			}
+			before := u.model().Instances(table)
+			lost := &cpe{answer: func(req cwmp.Message) (cwmp.Message, error) {
+				if _, add := req.(*cwmp.AddObject); add {
+					_, err := u.AddRow(string(w.plan.AddObject))
+					return nil, errors.Join(acs.ErrSessionLost, err)
+				}
+				return &cwmp.GetParameterNamesResponse{}, nil
+			}}
+			if err := r.addObject(t.Context(), lost, dev, w); !errors.Is(err, acs.ErrSessionLost) {
+				t.Fatal(err)
+			}
+			err = r.run(t.Context(), dev, func(ctx context.Context, s *acs.Session) error {
+				if discovered {
+					return r.rediscover(ctx, s, dev)
+				}
+				schema, inst, _ := tree.Split(w.plan.AddObject + "1.")
+				return r.relistTable(ctx, s, dev, relisted{schema, inst.Prefix(inst.Len() - 1), w.plan.AddObject, "1"})
+			})
+			r.devices.release(dev)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows := slices.DeleteFunc(u.model().Instances(table), func(n uint32) bool { return slices.Contains(before, n) })
+			if len(rows) != 1 {
+				t.Fatalf("new rows %v", rows)
+			}
+			row := dm.Ref{Node: table.Node, Inst: table.Inst.Append(rows[0])}
+			for range 2 {
+				if alias := u.aliasOf(row); alias != "voip" {
+					t.Errorf("the alias is %q", alias)
+				}
+				u.restart()
+				if err := u.session(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
 	}
 }

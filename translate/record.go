@@ -117,6 +117,8 @@ type PendingAdd struct {
 	Table  cwmp.Path `json:"table"`
 	Before []uint32  `json:"before,omitempty"` // the table's rows on the CPE before it was sent
 	Number uint32    `json:"number,omitempty"` // of the new row; 0 until the CPE has answered
+	Row    string    `json:"row,omitempty"`    // the table as controllers see it
+	Alias  string    `json:"alias,omitempty"`  // that the controller has given the row
 }
 
 // Key returns the device's key.

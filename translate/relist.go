@@ -119,6 +119,7 @@ func (b *Bridge) listed(ctx context.Context, dev *device, next *snapshot, t reli
 		}
 		var created, deleted []dm.Ref
 		c.numbers, created, deleted, _ = next.program.Reconcile(c.tree, old.numbers)
+		c.numbers = b.named(&snapshot{rec: c.rec, tree: c.tree, numbers: c.numbers, program: c.program}, created)
 		return c, func(old, now *snapshot) []agent.Event { return b.rowEvents(old, now, created, deleted) }
 	})
 }

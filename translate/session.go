@@ -171,6 +171,7 @@ func (b *Bridge) learn(ctx context.Context, dev *device, d *discovery) error {
 		rec.DiscoveryFailures, rec.DiscoveryError, rec.DiscoveryNext = 0, "", time.Time{}
 		rec.Suspects = nil // all have been read
 		d.teach(&rec.Learnt, b.now())
+		next = b.named(&snapshot{rec: rec, tree: t, numbers: next, program: program}, created)
 		c := change{rec: rec, tree: t, numbers: next, program: program}
 		if rec.DiscoveryPartial {
 			rec.DiscoveryPartial = false

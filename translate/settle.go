@@ -11,8 +11,10 @@ import (
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
 	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/translate/mapping"
 	"github.com/uspbridge/uspbridge/translate/tree"
 	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/dm"
 )
 
 // What to do about RPCs that must not be done twice when the answer was lost,
@@ -99,7 +101,12 @@ func (b *Bridge) addObject(ctx context.Context, cpe acs.Caller, dev *device, w *
 // beginAdd makes an AddObject that is about to be sent durable: should the
 // bridge die, the next session takes the row away that nobody was told of.
 func (b *Bridge) beginAdd(ctx context.Context, dev *device, w *creation, before map[uint32]bool) error {
-	add := PendingAdd{ID: rand.Text(), Table: w.plan.AddObject}
+	add := PendingAdd{ID: rand.Text(), Table: w.plan.AddObject, Row: w.row.Table.Node.Path}
+	for _, a := range w.row.Params {
+		if a.Param.Name == "Alias" {
+			add.Alias = a.Value
+		}
+	}
 	for row := range before {
 		add.Before = append(add.Before, row)
 	}
@@ -117,6 +124,45 @@ func (b *Bridge) beginAdd(ctx context.Context, dev *device, w *creation, before 
 	dev.mu.Unlock()
 	w.before, w.add = before, add.ID
 	return durable(ctx)
+}
+
+// makes reports whether a row of the CPE is the one that the Add is making, as far
+// as it is known: one that was not there before.
+func (a *PendingAdd) makes(object cwmp.Path) bool {
+	row, ok := rowNumber(a.Table, object)
+	if !ok || object != a.Table+cwmp.Path(strconv.FormatUint(uint64(row), 10))+"." {
+		return false
+	}
+	if a.Number != 0 {
+		return row == a.Number
+	}
+	return !slices.Contains(a.Before, row)
+}
+
+// named gives the rows of Adds that are under way, which s has new, the aliases
+// that their controllers have given: an alias is settled when the row is first
+// seen. Where several rows may be the one, none is given it.
+func (b *Bridge) named(s *snapshot, created []dm.Ref) *mapping.Numbers {
+	numbers, view := s.numbers, s.See(b.now)
+	for _, add := range s.rec.Adds {
+		if add.Alias == "" {
+			continue
+		}
+		var rows []dm.Ref
+		for _, ref := range created {
+			if object, _, ok := view.RowSource(ref); ok && ref.Node.Path == add.Row && add.makes(object) {
+				rows = append(rows, ref)
+			}
+		}
+		if len(rows) != 1 {
+			continue
+		}
+		alias := dm.Ref{Node: rows[0].Node.Child("Alias"), Inst: rows[0].Inst}
+		if alias.Node != nil && view.GivesAlias(alias) && view.CheckAlias(rows[0], add.Alias) == nil {
+			numbers = numbers.WithAlias(rows[0], add.Alias)
+		}
+	}
+	return numbers
 }
 
 // foundRow notes the number of the new row, 0 for none. It is not waited for:
