@@ -33,6 +33,7 @@ func (b *Bridge) setAttributes(ctx context.Context, cpe acs.Caller, dev *device)
 		r.Passive = without(append(without(r.Passive, n.passive), n.passive...), append(n.cleared, n.denied...))
 		r.AttributesProved = r.AttributesProved || n.proved
 	})
+	b.planPoll(dev, false)
 	if n.learnt != "" {
 		b.note(dev, func(l *Learnt) { l.Reports = n.learnt })
 	}

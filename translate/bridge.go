@@ -33,6 +33,8 @@ type Config struct {
 	// ConnectionRequest is how CPE are woken.
 	ConnectionRequest ConnectionRequest
 
+	// Polling is how CPE are asked for what they do not notify.
+	Polling Polling
 	// Discoveries is how many parameter trees are read at once (default 32).
 	Discoveries int
 	// Files configures file transfers.
@@ -84,6 +86,7 @@ type Bridge struct {
 	templates *templates
 	devices   *devices
 	throttle  *throttle
+	pace      pace // of polls
 	metrics   *metrics
 
 	acs    ACS
@@ -123,6 +126,9 @@ func New(ctx context.Context, cfg Config) (*Bridge, error) {
 	if cfg.Discoveries <= 0 {
 		cfg.Discoveries = 32
 	}
+	if cfg.Polling.Rate <= 0 {
+		cfg.Polling.Rate = 10
+	}
 	if cfg.Files.Life <= 0 {
 		cfg.Files.Life = time.Hour
 	}
@@ -146,6 +152,7 @@ func New(ctx context.Context, cfg Config) (*Bridge, error) {
 		cfg: cfg, log: cfg.Log, now: cfg.Now, store: cfg.Store, templates: t,
 		devices:  newDevices(cfg.Store, cfg.Sealer, t, cfg.Log, cfg.Now),
 		throttle: newThrottle(cfg.Discoveries, cfg.Log),
+		pace:     pace{every: time.Second / time.Duration(cfg.Polling.Rate)},
 		wakeDue:  make(chan struct{}, 1),
 		calls:    make(chan struct{}, maxCalls),
 	}

@@ -33,12 +33,18 @@ func dueKey(at int64, key cwmp.DeviceKey) store.Key {
 func (r *Record) nextDue() (next time.Time) {
 	for _, op := range r.Operations {
 		for _, at := range []time.Time{op.NotBefore, op.Deadline} {
-			if !at.IsZero() && (next.IsZero() || at.Before(next)) {
-				next = at
-			}
+			next = sooner(next, at)
 		}
 	}
-	return next
+	return sooner(next, r.NextPoll)
+}
+
+// sooner returns the earlier of two times, of which zero is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // schedule moves the device's entry of the index to a time.
@@ -132,6 +138,9 @@ func (b *Bridge) dueDevice(ctx context.Context, k store.Key) error {
 	}
 	b.tell(ctx, dev)
 	b.expire(ctx, dev)
+	if err := b.poll(ctx, dev); err != nil {
+		return err
+	}
 	return b.again(ctx, dev)
 }
 

@@ -11,9 +11,9 @@ import (
 
 // What a CPE does not notify is looked for: the watched parameters among Denied
 // are read when the CPE is in a session anyway, and controllers are told of what
-// is another value by then. A CPE comes at least every periodic Inform interval;
-// nothing runs in between, and nothing is read for a CPE of which nobody watches
-// such a parameter.
+// is another value by then. A CPE comes at least every periodic Inform interval,
+// and when it is polled; nothing is read for a CPE of which nobody watches such a
+// parameter.
 
 const (
 	// maxLooked bounds the parameters that are read in one session, the oldest
@@ -34,7 +34,11 @@ func (b *Bridge) look(ctx context.Context, cpe acs.Caller, dev *device) error {
 	for _, name := range names {
 		want[name] = struct{}{}
 	}
-	return b.readLive(ctx, cpe, dev, want)
+	if err := b.readLive(ctx, cpe, dev, want); err != nil {
+		return err
+	}
+	b.planPoll(dev, true)
+	return nil
 }
 
 // due returns the parameters to be looked at, those first that were read longest
@@ -76,7 +80,11 @@ func (r *Record) Notifications() (lines []string) {
 	}
 	add(without(without(r.Attributes, r.Passive), r.Denied), "active")
 	add(without(r.Passive, r.Denied), "passive")
-	add(r.Denied, "read in each session")
+	if r.NextPoll.IsZero() {
+		add(r.Denied, "read in each session")
+	} else {
+		add(r.Denied, "polled, next at "+dateTime(r.NextPoll))
+	}
 	add(without(without(r.Watched, r.Attributes), r.Denied), "not asked for yet")
 	slices.Sort(lines)
 	return lines

@@ -9,6 +9,7 @@ type metrics struct {
 	requests      *prometheus.CounterVec
 	storeFailures prometheus.Counter
 	operations    *prometheus.CounterVec
+	polls         *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, d *devices, t *throttle) *metrics {
@@ -24,8 +25,10 @@ func newMetrics(reg prometheus.Registerer, d *devices, t *throttle) *metrics {
 	}
 	m.operations = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "uspbridge_operations_total", Help: "Operations that CPE carry out beyond a session, by RPC and by what became of them."}, []string{"rpc", "outcome"})
+	m.polls = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "uspbridge_polls_total", Help: "CPE that were asked for a session to read what they do not notify, by what came of it."}, []string{"outcome"})
 	if reg != nil {
-		reg.MustRegister(m.operations, m.discoveries, m.reads, m.requests, m.storeFailures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		reg.MustRegister(m.operations, m.polls, m.discoveries, m.reads, m.requests, m.storeFailures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "uspbridge_devices_loaded", Help: "Devices in memory; the others are in the store only.",
 		}, func() float64 { return float64(d.loaded()) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "uspbridge_discoveries_running", Help: "Discoveries that count against the limit now.",

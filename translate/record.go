@@ -75,6 +75,11 @@ type Record struct {
 	Denied     []cwmp.Path `json:"denied,omitempty"`
 	Passive    []cwmp.Path `json:"passive,omitempty"` // of Attributes, those that are notified with the next Inform only
 
+	// Denied are polled, see poll.
+	NextPoll     time.Time `json:"next_poll,omitzero"`
+	PollTurn     bool      `json:"poll_turn,omitempty"`     // NextPoll is a turn that was given
+	PollFailures int       `json:"poll_failures,omitempty"` // in succession
+
 	// Miscounts are tables whose count the CPE has wrong, with that count.
 	Miscounts map[cwmp.Path]string `json:"miscounts,omitempty"`
 

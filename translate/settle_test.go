@@ -152,7 +152,7 @@ func TestAddObjectWithoutNumber(t *testing.T) {
 		}
 		return &cwmp.GetParameterNamesResponse{Parameters: rows}, nil
 	}}
-	w := &creation{plan: mapping.Plan{AddObject: portMappings}}
+	w := &creation{plan: mapping.Plan{AddObject: portMappings}, row: agent.NewRow{Table: dm.Ref{Node: r.model().Schema().Lookup(portMappings)}}}
 	if err := r.bridge.addObject(t.Context(), c, dev, w); err != nil || w.number != 7 {
 		t.Errorf("number %d, %v, %v", w.number, w.result.Err, err)
 	}

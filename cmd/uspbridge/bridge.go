@@ -178,6 +178,7 @@ func (b *bridge) newJoint(ctx context.Context, template translate.EndpointTempla
 			LeaveCredentials: !bool(cfg.CWMP.ConnectionRequest.Provision),
 		},
 		Files:       translate.FileConfig{URL: cfg.CWMP.Files.URL, Life: time.Duration(cfg.CWMP.Files.TokenLife)},
+		Polling:     translate.Polling{Interval: time.Duration(cfg.CWMP.Poll.Interval), Rate: int(cfg.CWMP.Poll.Rate)},
 		Discoveries: int(cfg.CWMP.Limits.Discoveries), Devices: int(cfg.CWMP.Limits.Devices), Log: b.log, Registerer: metrics,
 	})
 }

@@ -42,10 +42,17 @@ type CWMPConfig struct {
 	InformInterval    Duration                `mapstructure:"inform_interval"` // 0 leaves the CPE's own
 	ConnectionRequest ConnectionRequestConfig `mapstructure:"connection_request"`
 	Notification      NotificationConfig      `mapstructure:"lightweight_notification"`
+	Poll              PollConfig              `mapstructure:"poll"`
 	Deadline          Duration                `mapstructure:"deadline"` // of one live operation on a CPE
 	Limits            LimitsConfig            `mapstructure:"limits"`
 	Files             FilesConfig             `mapstructure:"files"`
 	Upstream          UpstreamConfig          `mapstructure:"upstream"`
+}
+
+// PollConfig says how CPE are asked for what they do not notify.
+type PollConfig struct {
+	Interval Duration `mapstructure:"interval"` // 0: they are not
+	Rate     Count    `mapstructure:"rate"`     // CPE a second
 }
 
 // FilesConfig is the file server for Download and Upload, on the CPE's listener.
@@ -183,6 +190,7 @@ func defaultConfig() Config {
 			Auth:              defaultAuth,
 			InformInterval:    Duration(15 * time.Minute),
 			ConnectionRequest: defaultConnectionRequest(),
+			Poll:              PollConfig{Interval: Duration(5 * time.Minute), Rate: 10},
 			Deadline:          Duration(30 * time.Second),
 			Limits:            defaultLimits(),
 			Files:             FilesConfig{MaxUpload: 64 << 20, TokenLife: Duration(time.Hour)},

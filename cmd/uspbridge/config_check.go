@@ -50,6 +50,9 @@ func (l *configLoader) check(c *Config) {
 	l.checkConsole(c.Console)
 }
 
+// maxPollRate is what no bridge can open sessions for.
+const maxPollRate = 10_000
+
 func (l *configLoader) checkCWMP(c CWMPConfig) {
 	if c.Listen == "" {
 		l.wrong("cwmp.listen", "must not be empty: CPE have nowhere to inform to")
@@ -65,6 +68,12 @@ func (l *configLoader) checkCWMP(c CWMPConfig) {
 	// PeriodicInformInterval counts whole seconds, in 32 bits.
 	if i := time.Duration(c.InformInterval); i%time.Second != 0 || i/time.Second > math.MaxUint32 {
 		l.wrong("cwmp.inform_interval", "%v cannot be set on a CPE: want whole seconds, or 0s to leave each CPE its own", i)
+	}
+	if i := time.Duration(c.Poll.Interval); i != 0 && i < translate.MinPollInterval {
+		l.wrong("cwmp.poll.interval", "%v is too short: want at least %v, or 0s not to poll", i, translate.MinPollInterval)
+	}
+	if c.Poll.Rate == 0 || c.Poll.Rate > maxPollRate {
+		l.wrong("cwmp.poll.rate", "%d CPE a second: want 1 to %d; cwmp.poll.interval 0s turns polling off", c.Poll.Rate, maxPollRate)
 	}
 	l.checkLimits(c.Limits)
 	l.checkFiles(c.Files)

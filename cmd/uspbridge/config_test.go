@@ -41,6 +41,7 @@ cwmp:
      throttle: {per_address: 7, per_user: 0}, certificate: {policy: ignored, rules: []}}
   inform_interval: 1h30m
   connection_request: {timeout: 5s, username: "u", password: "p", provision: false}
+  poll: {interval: 90s, rate: 3}
   deadline: 12s
   limits: {sessions: 5, connections: 6, bodies: 1GiB, retry_after: 1s, discoveries: 7, devices: 8, body: 8MiB, inform: 9KiB, body_timeout: 2s,
            session_timeout: 3s, rpc_timeout: 4s, session_duration: 5s, requests: 10, queue: 11}
@@ -87,7 +88,7 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 			Auth: AuthConfig{Mode: "digest", Realm: "acs", Algorithms: "SHA-256, md5", QOP: "none", NonceLife: Duration(time.Minute),
 				Throttle: ThrottleConfig{PerAddress: 7}, Certificate: CertificateConfig{Policy: "ignored", Rules: []CertificateRuleConfig{}}},
 			InformInterval:    Duration(90 * time.Minute),
-			ConnectionRequest: connectionRequest, Deadline: Duration(12 * time.Second),
+			ConnectionRequest: connectionRequest, Poll: PollConfig{Interval: Duration(90 * time.Second), Rate: 3}, Deadline: Duration(12 * time.Second),
 			Limits: LimitsConfig{Sessions: 5, Connections: 6, Bodies: 1 << 30, RetryAfter: Duration(time.Second), Discoveries: 7, Devices: 8,
 				Body: 8 << 20, Inform: 9 << 10, BodyTimeout: Duration(2 * time.Second), SessionTimeout: Duration(3 * time.Second),
 				RPCTimeout: Duration(4 * time.Second), SessionDuration: Duration(5 * time.Second), Requests: 10, Queue: 11},
@@ -239,6 +240,9 @@ func TestConfigRefused(t *testing.T) {
 			want: []string{`bridge.yaml:2: cwmp.inform_interval: 500ms cannot be set on a CPE: want whole seconds, or 0s to leave each CPE its own`}},
 		{name: "a century", yaml: "cwmp: {inform_interval: 1200000h}",
 			want: []string{`bridge.yaml:1: cwmp.inform_interval: 1200000h0m0s cannot be set on a CPE: want whole seconds, or 0s to leave each CPE its own`}},
+		{name: "polls without a pause", yaml: "cwmp:\n  poll: {interval: 10s, rate: 0}", want: []string{
+			`bridge.yaml:2: cwmp.poll.interval: 10s is too short: want at least 1m0s, or 0s not to poll`,
+			`bridge.yaml:2: cwmp.poll.rate: 0 CPE a second: want 1 to 10000; cwmp.poll.interval 0s turns polling off`}},
 		{name: "zero deadline", yaml: "cwmp: {deadline: 0s}", want: []string{`bridge.yaml:1: cwmp.deadline: must be more than 0`}},
 		{name: "no count", yaml: "cwmp: {limits: {sessions: many}}", want: []string{
 			`bridge.yaml:1: cwmp.limits.sessions: "many" is not a number, 0 or more; write for example 1000`}},
