@@ -26,6 +26,8 @@ type agent struct {
 	proofs  map[proofKey]proof            // certificates judged a moment ago
 	rows    map[rowEvent]bool             // of which the Model has told while a controller changes something; nil: none does
 
+	connecting sync.Mutex // orders what transports are given for the agent's connections
+
 	watching sync.Mutex
 	watched  string // fingerprint of what the Model was last told to watch
 

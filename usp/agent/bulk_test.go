@@ -631,7 +631,7 @@ func TestBulkValues(t *testing.T) {
 		{row, "HTTP.URL", "http://127.0.0.1:7549/", 7002}, {row, "HTTP.URL", "file:///etc/passwd", 7012}, {row, "HTTP.URL", "http://u:p@h/", 7012},
 		{row, "HTTP.Method", "GET", 7012}, {row, "HTTP.Compression", "Compress", 7012}, {row, "NumberOfRetainedFailedReports", "-2", 7012},
 		{row, "CSVEncoding.FieldSeparator", "&#0;", 7012}, {row, "MQTT.PublishQoS", "3", 7012},
-		{row, "MQTT.Reference", "Device.LocalAgent.MTP.2", 7012}, {row, "MQTT.Reference", "Device.MQTT.Client.1", 7012},
+		{row, "MQTT.Reference", "Device.LocalAgent.MTP.2", 7012}, {row, "MQTT.Reference", "Device.MQTT.Client.9", 7012},
 		{param, "Reference", "Device.WiFi.SSID.1.LowerLayers+.Name", 7012}, {param, "Reference", "Device.Reboot()", 7012}, {param, "Reference", "..", 7012},
 		{query, "Reference", "Device.WiFi.SSID.*.Name", 7012}, {query, "Reference", "Device.WiFi.", 7012}, {query, "Reference", "[", 7012},
 		{row, "Controller", "Device.LocalAgent.Controller.2", 7013}, {"Device.BulkData.", "Protocols", "HTTP", 7013},

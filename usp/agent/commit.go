@@ -27,6 +27,9 @@ func (s *session) commit(ctx context.Context, tx *txn, events []Event, log *audi
 		s.host.watch(d, tx.a)
 	}
 	s.after = append(s.after, func() { s.host.transmit(tx.a, notes) })
+	if s.host.reconnects(tx) {
+		s.after = append(s.after, func() { s.host.applyConnections(tx.a) })
+	}
 	if !s.triggered {
 		s.host.configure(ctx, tx.a, notes, true)
 	}
@@ -42,6 +45,9 @@ func (h *Host) commit(ctx context.Context, d *device, tx *txn, events []Event, n
 		return err
 	}
 	h.transmit(tx.a, notes)
+	if h.reconnects(tx) {
+		h.applyConnections(tx.a)
+	}
 	h.configure(ctx, tx.a, notes, true)
 	return nil
 }
@@ -55,6 +61,9 @@ func (h *Host) store(ctx context.Context, d *device, tx *txn, notes []*notificat
 		return err
 	}
 	tx.diff(&b)
+	if h.reconnects(tx) {
+		b.Put(connectionsKey(d.id), nil)
+	}
 	h.putDues(tx, &b)
 	for _, n := range notes {
 		n.put(h, &b)

@@ -114,6 +114,8 @@ type Config struct {
 	// AgentAddress returns an agent's own address on a transport: its topic or
 	// destination. nil: agents have none.
 	AgentAddress func(protocol mtp.Protocol, id usp.EndpointID) mtp.Address
+	// Brokers are what the transports over brokers are configured with.
+	Brokers map[mtp.Protocol]Broker
 
 	Limits     Limits
 	Bulk       BulkConfig

@@ -69,9 +69,11 @@ func New(cfg Config) (*Host, error) {
 	}
 	h := &Host{cfg: cfg, log: cfg.Log, started: cfg.Now()}
 	var err error
-	if h.spec, err = newLocalSpec(declarations()); err != nil {
+	connected := brokersOf(cfg.Transports)
+	if h.spec, err = newLocalSpec(declarations(connected)); err != nil {
 		return nil, err
 	}
+	h.spec.brokers = connected
 	h.classes = classes{
 		controller: h.spec.classAt(controllerTable), subscription: h.spec.classAt(subscriptionTable),
 		request: h.spec.classAt(requestTable), role: h.spec.classAt(roleTable),
@@ -96,6 +98,9 @@ func New(cfg Config) (*Host, error) {
 	if h.seed, err = h.seedState(ctx); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
+	if err := h.restoreConnections(h.ctx); err != nil {
+		return nil, err
+	}
 	h.builtin = &controller{
 		endpoint: cfg.BuiltinController, enabled: true, minimumWait: time.Second, multiplier: 2,
 		roles: h.seed.index(h.spec).roleSetOf(h.spec, h.seed, []string{rolePath(fullAccessRole)}),
@@ -116,7 +121,11 @@ func (h *Host) seedState(ctx context.Context) (*state, error) {
 		return nil, err
 	}
 	for i, t := range h.cfg.Transports {
-		s.put(h.spec.classAt(mtpTable), dm.Inst(uint32(i+1)), map[string]string{"Protocol": string(t.Protocol())})
+		row := dm.Inst(uint32(i + 1))
+		s.put(h.spec.classAt(mtpTable), row, map[string]string{"Protocol": string(t.Protocol())})
+		if path := map[mtp.Protocol]string{mtp.MQTT: mqttClient, mtp.STOMP: stompConnection}[t.Protocol()]; path != "" {
+			s.put(h.spec.classAt(path), row, nil)
+		}
 	}
 	var ids []string
 	for _, c := range h.cfg.Controllers {
@@ -138,6 +147,7 @@ func (h *Host) seedState(ctx context.Context) (*state, error) {
 		if err := setAddress(values, c.MTP); err != nil {
 			return nil, fmt.Errorf("controller %s: %w", c.EndpointID, err)
 		}
+		h.spec.refersToBroker(s, values)
 		s.put(h.spec.classAt(controllerMTP), dm.Inst(n, 1), values)
 	}
 	return s, nil
@@ -297,6 +307,7 @@ func (h *Host) Forget(ctx context.Context, id usp.EndpointID) error {
 			return fmt.Errorf("agent %s: %w", id, err)
 		}
 	}
+	b.Delete(connectionsKey(id))
 	if err := h.cfg.Store.Commit(ctx, &b); err != nil {
 		return fmt.Errorf("agent %s: %w", id, err)
 	}
@@ -310,15 +321,6 @@ func (h *Host) transportAt(n uint32) mtp.Transport {
 		return nil
 	}
 	return h.cfg.Transports[n-1]
-}
-
-// ownAddress returns an agent's own address on the transport of an MTP row.
-func (h *Host) ownAddress(v *view, inst dm.Instance) mtp.Address {
-	t := h.transportAt(inst.At(0))
-	if t == nil {
-		return mtp.Address{}
-	}
-	return h.cfg.AgentAddress(t.Protocol(), v.id)
 }
 
 func versions() string { return strings.Join(usp.SupportedVersions, ",") }

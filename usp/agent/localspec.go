@@ -45,7 +45,14 @@ type paramDecl struct {
 	hidden  bool   // stored with the row and in no data model
 	refs    string // table of the rows that the value, or each item, refers to (a strong reference)
 	get     func(v *view, inst dm.Instance) string
+	// shown makes of the stored value what it reads as; set is false, and value
+	// "", as long as nobody has set it.
+	shown func(v *view, inst dm.Instance, value string, set bool) string
 }
+
+// unset is the default of parameters that are shown: no value that a controller
+// sets is, since it is not UTF-8.
+const unset = "\xff"
 
 // commandDecl declares a command of the agent itself.
 type commandDecl struct {
@@ -105,6 +112,7 @@ type localSpec struct {
 	commands map[*dm.Node]*commandDecl
 	root     *class
 	refer    []*param // those with a target
+	brokers  brokers
 
 	// roleSets are those that states of agents refer to; they alone change.
 	roleSets roleSets
@@ -199,6 +207,9 @@ func (s *localSpec) declareParam(d *paramDecl, object string, parent *dm.Node, c
 	row := ""
 	if k := strings.LastIndex(object, "{i}."); k >= 0 {
 		row = object[:k+4]
+	}
+	if d.shown != nil {
+		d.def = unset
 	}
 	p := &param{paramDecl: *d, class: c, index: len(c.params), node: n, rel: object[len(row):] + d.name}
 	c.params = append(c.params, p)

@@ -29,9 +29,10 @@ const (
 )
 
 // declarations lists the agent's own objects; parents come before children.
-func declarations() []objectDecl {
+func declarations(b brokers) []objectDecl {
 	var all []objectDecl
-	for _, part := range [][]objectDecl{agentObjects(), controllerObjects(), subscriptionObjects(), requestObjects(), trustObjects(), challengeObjects(), certificateObjects(), bulkObjects(), bulkTransportObjects()} {
+	for _, part := range [][]objectDecl{agentObjects(), mtpBrokerObjects(b), controllerObjects(b), subscriptionObjects(), requestObjects(), trustObjects(), challengeObjects(), certificateObjects(),
+		bulkObjects(), bulkTransportObjects(), mqttObjects(b.mqtt), stompObjects(b.stomp)} {
 		all = append(all, part...)
 	}
 	return all
@@ -110,21 +111,10 @@ func agentObjects() []objectDecl {
 			"StartTime", "CompleteTime", "FaultCode", "FaultString", "CheckSumAlgorithm", "CheckSum",
 		}}}},
 		mtpObject(),
-		{path: mtpTable + "MQTT.", params: []paramDecl{
-			computed("ResponseTopicConfigured", dm.TypeString, func(v *view, inst dm.Instance) string {
-				return v.host.ownAddress(v, inst).Topic
-			}),
-		}},
-		{path: mtpTable + "STOMP.", params: []paramDecl{
-			computed("Destination", dm.TypeString, func(v *view, inst dm.Instance) string {
-				return v.host.ownAddress(v, inst).Destination
-			}),
-		}},
 	}
 }
 
-// mtpObject shows the bridge's transports. They are shared by all agents, so an
-// agent's controller can read but not change them.
+// mtpObject shows the bridge's transports.
 func mtpObject() objectDecl {
 	return objectDecl{
 		path: mtpTable, kind: store.AgentState, fixed: [][]string{{"Alias"}},
@@ -132,18 +122,16 @@ func mtpObject() objectDecl {
 			alias(),
 			{name: "Enable", typ: dm.TypeBoolean, def: "true"},
 			computed("Status", dm.TypeString, func(v *view, inst dm.Instance) string {
-				t := v.host.transportAt(inst.At(0))
-				switch {
-				case t == nil:
-					return "Down"
-				case t.Status().Up:
+				switch c, ok := v.host.connectionOf(inst.At(0), v.id); {
+				case ok && c.Up:
 					return "Up"
-				case t.Status().LastError != "":
+				case ok && c.LastError != "":
 					return "Error"
 				}
 				return "Down"
 			}),
 			{name: "Protocol", typ: dm.TypeString},
 		},
+		check: mtpCheck,
 	}
 }

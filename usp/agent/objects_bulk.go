@@ -10,7 +10,6 @@ import (
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent/bulk"
 	"github.com/uspbridge/uspbridge/usp/dm"
-	"github.com/uspbridge/uspbridge/usp/mtp"
 	"github.com/uspbridge/uspbridge/usp/path"
 )
 
@@ -151,17 +150,22 @@ func profileCheck(c *rowChange) error {
 		}
 	}
 	if ref := c.get("MQTT.Reference"); ref != "" && given("MQTT.Reference") && !h.isMQTT(c.tx.next, ref) {
-		return invalid("MQTT.Reference", usp.ErrInvalidValue, "is not an MQTT row of Device.LocalAgent.MTP.; leave it empty for the bridge's own MQTT client")
+		return invalid("MQTT.Reference", usp.ErrInvalidValue, "is not a row of Device.MQTT.Client.; leave it empty for the agent's MQTT client")
 	}
 	return nil
 }
 
-// isMQTT reports whether a reference is the row of an MQTT transport.
+// isMQTT reports whether a reference is an MQTT client, or the MTP row that has it.
 func (h *Host) isMQTT(s *state, ref string) bool {
-	rest, ok := strings.CutPrefix(strings.TrimSuffix(ref, "."), "Device.LocalAgent.MTP.")
-	n, err := strconv.ParseUint(rest, 10, 32)
-	k := rowKey{h.spec.classAt(mtpTable), dm.Inst(uint32(n))}
-	return ok && err == nil && s.rows[k] != nil && s.named(k, "Protocol") == string(mtp.MQTT)
+	clients := h.spec.classAt(mqttClient)
+	if clients == nil {
+		return false
+	}
+	if _, ok := s.refers(clients, ref); ok {
+		return true
+	}
+	n, ok := s.refers(h.spec.classAt(mtpTable), ref)
+	return ok && s.rows[rowKey{clients, dm.Inst(n)}] != nil
 }
 
 // referenceCheck checks the Reference of a Parameter row: a parameter, or an

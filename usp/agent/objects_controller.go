@@ -9,10 +9,11 @@ import (
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
+	"github.com/uspbridge/uspbridge/usp/mtp"
 )
 
-func controllerObjects() []objectDecl {
-	return []objectDecl{
+func controllerObjects(b brokers) []objectDecl {
+	return append([]objectDecl{
 		{
 			path: controllerTable, access: dm.AddDelete, kind: store.Controller,
 			unique: [][]string{{"EndpointID"}}, fixed: [][]string{{"Alias"}},
@@ -60,8 +61,6 @@ func controllerObjects() []objectDecl {
 			text("Path", "", nil),
 			boolean("EnableEncryption", "true"),
 		}},
-		{path: controllerMTP + "MQTT.", params: []paramDecl{text("Topic", "", size(0, 65535))}},
-		{path: controllerMTP + "STOMP.", params: []paramDecl{text("Destination", "", nil)}},
 		{
 			path: bootParameter, access: dm.AddDelete, kind: store.Controller,
 			unique: [][]string{{"ParameterName"}}, fixed: [][]string{{"Alias"}},
@@ -72,6 +71,46 @@ func controllerObjects() []objectDecl {
 			},
 			added: bootParameterAdded,
 		},
+	}, controllerBrokerObjects(b)...)
+}
+
+// controllerBrokerObjects are how a controller is reached over a broker. It is
+// always the broker of the transport that there is.
+func controllerBrokerObjects(b brokers) []objectDecl {
+	refers := func(name, table string) paramDecl {
+		return paramDecl{name: name, access: dm.ReadWrite, typ: dm.TypeString, refs: table}
+	}
+	mqtt, stomp := []paramDecl{text("Topic", "", topicName)}, []paramDecl{text("Destination", "", noNUL)}
+	if b.mqtt.there {
+		mqtt = append(mqtt, refers("Reference", mqttClient), refers("AgentMTPReference", mtpTable),
+			paramDecl{name: "PublishRetainResponse", typ: dm.TypeBoolean, def: "false"}, paramDecl{name: "PublishRetainNotify", typ: dm.TypeBoolean, def: "false"})
+	}
+	if b.stomp.there {
+		stomp = append(stomp, refers("Reference", stompConnection))
+	}
+	return []objectDecl{{path: controllerMTP + "MQTT.", params: mqtt}, {path: controllerMTP + "STOMP.", params: stomp}}
+}
+
+// refersToBroker adds to the values of a controller's MTP row the references to
+// the connection by which the controller is reached, where they are missing.
+func (s *localSpec) refersToBroker(st *state, values map[string]string) {
+	refer := func(rel, table string) {
+		c := s.classAt(table)
+		for k := range st.rows {
+			if k.class == c && values[rel] == "" && s.classAt(controllerMTP).byName[rel] != nil {
+				values[rel] = reference(c, k.inst.At(0))
+			}
+		}
+	}
+	switch values["Protocol"] {
+	case string(mtp.MQTT):
+		refer("MQTT.Reference", mqttClient)
+		if ref := values["MQTT.Reference"]; ref != "" && values["MQTT.AgentMTPReference"] == "" {
+			n, _ := referred(s.classAt(mqttClient), ref)
+			values["MQTT.AgentMTPReference"] = reference(s.classAt(mtpTable), n)
+		}
+	case string(mtp.STOMP):
+		refer("STOMP.Reference", stompConnection)
 	}
 }
 
@@ -127,6 +166,14 @@ func controllerMTPAdded(c *rowChange) error {
 		if c.get("Protocol") == "" && !taken[p] {
 			c.set("Protocol", p)
 		}
+	}
+	values := map[string]string{}
+	for _, p := range c.key.class.params {
+		values[p.rel] = c.row.values[p.index]
+	}
+	c.tx.host.spec.refersToBroker(c.tx.next, values)
+	for rel, v := range values {
+		c.set(rel, v)
 	}
 	return nil
 }

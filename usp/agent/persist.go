@@ -273,6 +273,9 @@ func (h *Host) restore(s *state, k store.Key, value []byte) error {
 	if !ok {
 		return nil // of a later version, or of another user of the kind
 	}
+	if h.outdated(rk) {
+		return nil
+	}
 	r, err := h.decode(k, rk.class, value)
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ func (s *schemas) compose(device *dm.Schema) (*dm.Schema, error) {
 	if whole := made[device]; whole != nil {
 		return whole, nil
 	}
-	whole, err := dm.Graft(withoutOwn(device), s.local)
+	whole, err := dm.Graft(withoutOwn(device, s.local), s.local)
 	if err != nil {
 		return nil, fmt.Errorf("data model of the device and of the agent together: %w", err)
 	}
@@ -54,15 +54,11 @@ func (s *schemas) compose(device *dm.Schema) (*dm.Schema, error) {
 	return whole, nil
 }
 
-// ownObjects are the objects directly below Device. that are the agent's alone,
-// should the device have them too.
-var ownObjects = [...]string{"BulkData", "LocalAgent"}
-
 // withoutOwn returns a device's data model without the objects that are the
 // agent's alone.
-func withoutOwn(s *dm.Schema) *dm.Schema {
+func withoutOwn(s, local *dm.Schema) *dm.Schema {
 	dev := s.Root.Child("Device")
-	own := func(n *dm.Node) bool { return slices.Contains(ownObjects[:], n.Name) }
+	own := func(n *dm.Node) bool { return n.IsObject() && local.Root.Child("Device").Child(n.Name) != nil }
 	if dev == nil || !slices.ContainsFunc(dev.Children, own) {
 		return s
 	}

@@ -35,7 +35,14 @@ func (v *view) text(ref dm.Ref) string {
 	if p.get != nil {
 		return p.get(v, ref.Inst)
 	}
-	return v.state.value(p, ref.Inst)
+	value := v.state.value(p, ref.Inst)
+	switch {
+	case p.shown == nil:
+		return value
+	case value == unset:
+		return p.shown(v, ref.Inst, "", false)
+	}
+	return p.shown(v, ref.Inst, value, true)
 }
 
 // device is a hosted agent's whole data model: the device's Model and the
