@@ -205,7 +205,7 @@ func (b *bridge) newAgents(metrics *prometheus.Registry) (*agent.Host, error) {
 	roles, challenges := b.cfg.USP.agentRoles()
 	return agent.New(agent.Config{
 		Store: b.store, Devices: b.joint, Transports: b.mtps(), Controllers: b.controllers(), Roles: roles, Challenges: challenges, Sealer: b.sealer,
-		Deadline: time.Duration(b.cfg.CWMP.Deadline), AgentAddress: b.agentAddress, Bulk: reports,
+		Deadline: time.Duration(b.cfg.CWMP.Deadline), AgentAddress: b.agentAddress, Brokers: b.cfg.USP.MTP.brokers(), Bulk: reports,
 		Identity: b.identity.trust, Senders: b.cfg.USP.senders(), FirstUse: bool(b.cfg.USP.Trust.FirstUse), Log: b.log, Registerer: metrics,
 	})
 }

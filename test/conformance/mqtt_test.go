@@ -18,6 +18,23 @@ import (
 // its agents.
 func mqttCases() []testCase {
 	return forOnly(mtp.MQTT, slices.Concat([]testCase{
+		{number: "11.1", title: "The profiles of MQTT", play: func(t *trial) {
+			names := []string{"Device.MQTT.ClientNumberOfEntries", "Device.MQTT.Capabilities.ProtocolVersionsSupported", "Device.MQTT.Capabilities.TransportProtocolSupported"}
+			for _, name := range []string{"Alias", "Name", "Enable", "Status", "ProtocolVersion", "BrokerAddress", "BrokerPort", "TransportProtocol", "CleanSession", "KeepAliveTime",
+				"ClientID", "Username", "Password", "MessageRetryTime", "ConnectRetryTime", "ConnectRetryIntervalMultiplier", "ConnectRetryMaxInterval", "ResponseInformation",
+				"SubscriptionNumberOfEntries", "Subscription.{i}.Topic", "Subscription.{i}.QoS", "Subscription.{i}.Enable"} {
+				names = append(names, "Device.MQTT.Client.{i}."+name)
+			}
+			for _, name := range []string{"Reference", "ResponseTopicConfigured", "ResponseTopicDiscovered", "PublishQoS"} {
+				names = append(names, "Device.LocalAgent.MTP.{i}.MQTT."+name)
+			}
+			for _, name := range []string{"Reference", "AgentMTPReference", "Topic", "PublishRetainResponse", "PublishRetainNotify"} {
+				names = append(names, "Device.LocalAgent.Controller.{i}.MTP.{i}.MQTT."+name)
+			}
+			t.supports("Device.MQTT.", names...)
+			t.holds(t.rowOf(localAgent+"MTP.", "Protocol", "MQTT")+"MQTT.", "ResponseTopicConfigured="+t.field.agentAddress(t.agent))
+			t.holds(t.own(primaryID)+"MTP.1.MQTT.", "Reference="+strings.TrimSuffix(t.rowOf("Device.MQTT.Client.", "Status", "Connected"), "."))
+		}},
 		{number: "11.2", title: "The CONNECT packet (its usp-endpoint-id is the bridge's, whose connection it is)", play: func(t *trial) {
 			b, _ := t.behind(mqttScript{}, map[string]any{"usp.mtp.mqtt.username": "someone", "usp.mtp.mqtt.password": "something"})
 			c := b.next(packets.Connect)
@@ -133,8 +150,8 @@ func mqttCases() []testCase {
 			}
 		}},
 	},
-		without(notYet, "Device.MQTT. is not in the data model of the agents: the bridge's connection is configured by the operator", map[string]string{
-			"11.1": "The profiles of MQTT", "11.4": "A client id that is set to be empty", "11.7": "A Keep Alive that is set",
+		without(notYet, "the agents share the bridge's connection, which the operator configures", map[string]string{
+			"11.4": "A client id that is set to be empty", "11.7": "A Keep Alive that is set",
 			"11.9": "A subscription that is added", "11.13": "QoS of a subscription that is added",
 		}),
 		without(notApplicable, "an agent always has a topic: the bridge does not start without one", map[string]string{"11.10": "A broker that names no topic"}),

@@ -14,6 +14,16 @@ import (
 // its agents.
 func stompCases() []testCase {
 	return forOnly(mtp.STOMP, slices.Concat([]testCase{
+		{number: "6.1", title: "The profiles of STOMP", play: func(t *trial) {
+			t.supports("Device.STOMP.", "Device.STOMP.ConnectionNumberOfEntries", "Device.STOMP.Connection.{i}.Alias", "Device.STOMP.Connection.{i}.Enable",
+				"Device.STOMP.Connection.{i}.Status", "Device.STOMP.Connection.{i}.Host", "Device.STOMP.Connection.{i}.Port", "Device.STOMP.Connection.{i}.VirtualHost",
+				"Device.STOMP.Connection.{i}.ServerRetryInitialInterval", "Device.STOMP.Connection.{i}.ServerRetryIntervalMultiplier",
+				"Device.STOMP.Connection.{i}.ServerRetryMaxInterval",
+				"Device.LocalAgent.Controller.{i}.MTP.{i}.STOMP.Reference", "Device.LocalAgent.Controller.{i}.MTP.{i}.STOMP.Destination")
+			own := t.own(primaryID)
+			t.holds(t.rowOf(localAgent+"MTP.", "Protocol", "STOMP")+"STOMP.", "Destination="+t.field.agentAddress(t.agent))
+			t.holds(own+"MTP.1.STOMP.", "Reference="+strings.TrimSuffix(t.rowOf("Device.STOMP.Connection.", "Status", "Enabled"), "."))
+		}},
 		{number: "6.2", title: "A session is established", play: func(t *trial) {
 			p, s := t.throughProxy("")
 			f := p.next("STOMP")
@@ -66,8 +76,8 @@ func stompCases() []testCase {
 			}
 		}},
 	},
-		without(notYet, "Device.STOMP. is not in the data model of the agents, and their destinations cannot be set: the bridge's connection is configured by the operator", map[string]string{
-			"6.1": "The profiles of STOMP", "6.6": "A destination that is set", "6.8": "Heart-beats that are set", "6.10": "A destination that is changed",
+		without(notYet, "the agents share the bridge's connection, which the operator configures", map[string]string{
+			"6.6": "A destination that is set", "6.8": "Heart-beats that are set", "6.10": "A destination that is changed",
 		}),
 		without(notApplicable, "an agent always has a destination: the bridge does not start without one", map[string]string{"6.7": "No destination at all"}),
 	))
