@@ -25,15 +25,18 @@ func (c *MTPConfig) brokers() map[mtp.Protocol]agent.Broker {
 	if c.MQTT.on {
 		b := brokerAt(c.MQTT.Broker, map[string]int{"tcp": 1883, "mqtt": 1883, "ws": 80, "wss": 443}, 8883)
 		b.Transports = []string{"TCP/IP", "TLS", "WebSocket", "WebSocketTLS"}
-		b.Version, b.Versions = string(c.MQTT.Version), []string{"5.0"}
-		b.Username, b.QoS = c.MQTT.Username, 1
-		b.Shared = mtp.Settings{ClientID: c.MQTT.ClientID, KeepAlive: time.Minute}
+		b.Version, b.Versions = string(c.MQTT.Version), []string{"3.1.1", "5.0"}
+		if b.Username = c.MQTT.Username; c.MQTT.QoS != "0" {
+			b.QoS = 1
+		}
+		b.Shared = mtp.Settings{ClientID: c.MQTT.ClientID, KeepAlive: time.Duration(c.MQTT.KeepAlive)}
 		all[mtp.MQTT] = b
 	}
 	if c.STOMP.on {
 		b := brokerAt(c.STOMP.Broker, map[string]int{"tcp": 61613, "stomp": 61613}, 61614)
 		b.Username = c.STOMP.Login
-		b.Shared = mtp.Settings{VirtualHost: c.STOMP.Host, HeartbeatOutgoing: 30 * time.Second, HeartbeatExpect: 30 * time.Second}
+		beat := time.Duration(c.STOMP.HeartBeat)
+		b.Shared = mtp.Settings{VirtualHost: c.STOMP.Host, HeartbeatOutgoing: beat, HeartbeatExpect: beat}
 		all[mtp.STOMP] = b
 	}
 	return all

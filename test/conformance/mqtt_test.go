@@ -150,10 +150,7 @@ func mqttCases() []testCase {
 			}
 		}},
 	},
-		without(notYet, "the agents share the bridge's connection, which the operator configures", map[string]string{
-			"11.4": "A client id that is set to be empty", "11.7": "A Keep Alive that is set",
-			"11.9": "A subscription that is added", "11.13": "QoS of a subscription that is added",
-		}),
+		ownMQTTCases(),
 		without(notApplicable, "an agent always has a topic: the bridge does not start without one", map[string]string{"11.10": "A broker that names no topic"}),
 	))
 }

@@ -115,6 +115,9 @@ func (b *mqttBroker) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets
 	case pk.FixedHeader.Type == packets.Connack:
 		pk.Properties.User = append(pk.Properties.User, b.script.connack.User...)
 		pk.Properties.ResponseInfo = b.script.connack.ResponseInfo
+		if b.script.connack.ServerKeepAliveFlag {
+			pk.Properties.ServerKeepAlive, pk.Properties.ServerKeepAliveFlag = b.script.connack.ServerKeepAlive, true
+		}
 	case pk.FixedHeader.Type == packets.Suback && b.script.refuseTopics:
 		for i := range pk.ReasonCodes {
 			pk.ReasonCodes[i] = packets.ErrNotAuthorized.Code

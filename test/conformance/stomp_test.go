@@ -76,9 +76,7 @@ func stompCases() []testCase {
 			}
 		}},
 	},
-		without(notYet, "the agents share the bridge's connection, which the operator configures", map[string]string{
-			"6.6": "A destination that is set", "6.8": "Heart-beats that are set", "6.10": "A destination that is changed",
-		}),
+		ownSTOMPCases(),
 		without(notApplicable, "an agent always has a destination: the bridge does not start without one", map[string]string{"6.7": "No destination at all"}),
 	))
 }

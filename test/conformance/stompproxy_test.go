@@ -29,6 +29,7 @@ type stompProxy struct {
 	refused       []time.Time // when
 	open          map[net.Conn]bool
 	frames        chan stompFrame
+	beats         int // heart-beats of the bridge
 }
 
 // stompFrame is one that the bridge has sent.
@@ -123,9 +124,13 @@ func (p *stompProxy) note(from *io.PipeReader) {
 			_ = from.CloseWithError(nil) // what is left over is not looked at
 			return
 		}
-		if f != nil { // else a heart-beat
+		if f != nil {
 			p.frames <- stompFrame{f, time.Now()}
+			continue
 		}
+		p.mu.Lock()
+		p.beats++
+		p.mu.Unlock()
 	}
 }
 
