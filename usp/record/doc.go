@@ -6,7 +6,6 @@
 // It knows bytes and protobuf, not what messages mean: no paths, no devices, no
 // transports. In the flow it stands between the transports of package mtp, which
 // move its bytes, and packages agent and client, which handle the messages. It
-// keeps no state. Session contexts are recognised and refused as the standard
-// has it for an endpoint that does not support them; mac_signature and
-// sender_cert are carried but not verified.
+// keeps no state: session contexts are package e2e below it. MAC and signature
+// of a record are made and verified here; whose a certificate is, others know.
 package record

@@ -26,7 +26,12 @@ func (l Limits) Message(r *usppb.Record) (*usppb.Msg, error) {
 		}
 		return nil, e.of(r)
 	}
-	payload := t.NoSessionContext.GetPayload()
+	return l.InSession(r, t.NoSessionContext.GetPayload())
+}
+
+// InSession takes the message out of the payload that a session context carried; r
+// is the record with which it was whole. The error is an *Error.
+func (l Limits) InSession(r *usppb.Record, payload []byte) (*usppb.Msg, error) {
 	m, e := l.withDefaults().message(payload)
 	if e != nil {
 		e.MsgID = requestID(payload)
