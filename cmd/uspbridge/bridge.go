@@ -207,6 +207,7 @@ func (b *bridge) newAgents(metrics *prometheus.Registry) (*agent.Host, error) {
 		Store: b.store, Devices: b.joint, Transports: b.mtps(), Controllers: b.controllers(), Roles: roles, Challenges: challenges, Sealer: b.sealer,
 		Deadline: time.Duration(b.cfg.CWMP.Deadline), AgentAddress: b.agentAddress, Brokers: b.cfg.USP.MTP.brokers(), Bulk: reports,
 		Identity: b.identity.trust, Senders: b.cfg.USP.senders(), FirstUse: bool(b.cfg.USP.Trust.FirstUse), Log: b.log, Registerer: metrics,
+		Sessions: b.cfg.USP.Sessions.settings(),
 	})
 }
 
@@ -225,7 +226,7 @@ func (b *bridge) controllers() []agent.ControllerConfig {
 		if c.MTP.URL != "" {
 			b.log.Warn("this version opens no WebSocket connections to controllers: this one is reached while it is connected to the bridge", "controller", c.EndpointID, "url", c.MTP.URL)
 		}
-		table = append(table, agent.ControllerConfig{EndpointID: c.endpoint(), Role: c.Role, MTP: mtp.Address{
+		table = append(table, agent.ControllerConfig{EndpointID: c.endpoint(), Role: c.Role, Session: c.Session.policy(), MTP: mtp.Address{
 			Protocol: mtp.Protocol(c.MTP.Protocol), Topic: c.MTP.Topic, Destination: c.MTP.Destination, URL: c.MTP.URL,
 		}})
 	}

@@ -85,6 +85,7 @@ type USPConfig struct {
 	Roles       []RoleConfig       `mapstructure:"roles"`
 	Challenges  []ChallengeConfig  `mapstructure:"challenges"`
 	BulkData    BulkDataConfig     `mapstructure:"bulk_data"`
+	Sessions    SessionsConfig     `mapstructure:"sessions"`
 	Identity    IdentityConfig     `mapstructure:"identity"`
 	Trust       TrustConfig        `mapstructure:"trust"`
 }
@@ -144,9 +145,10 @@ type STOMPConfig struct {
 // with. Without mtp.protocol it is a controller that connects to the WebSocket
 // server.
 type ControllerConfig struct {
-	EndpointID string        `mapstructure:"endpoint_id"`
-	Role       string        `mapstructure:"role"`
-	MTP        ControllerMTP `mapstructure:"mtp"`
+	EndpointID string            `mapstructure:"endpoint_id"`
+	Role       string            `mapstructure:"role"`
+	MTP        ControllerMTP     `mapstructure:"mtp"`
+	Session    ControllerSession `mapstructure:"session"`
 }
 
 // ControllerMTP says where a controller is reached.
@@ -198,6 +200,7 @@ func defaultConfig() Config {
 		USP: USPConfig{
 			EndpointID: "ops::{oui}-{product_class}-{serial}",
 			BulkData:   defaultBulkData(),
+			Sessions:   defaultSessions(),
 			Identity:   defaultIdentity,
 			MTP: MTPConfig{
 				WebSocket: WebSocketConfig{Listen: ":7548", Path: "/usp", TLS: ServerTLS{MinVersion: "1.2", Ciphers: "modern"}},

@@ -37,6 +37,7 @@ func (l *configLoader) check(c *Config) {
 	l.checkRoles(c.USP)
 	l.checkControllers(c.USP)
 	l.checkBulkData(c.USP.BulkData)
+	l.checkSessions(c.USP.Sessions)
 	l.checkIdentity(c.USP.Identity)
 	l.checkTrust(c.USP.Trust, c.USP.MTP.WebSocket)
 	if c.Store.DSN != "" {
@@ -168,6 +169,7 @@ func (l *configLoader) checkControllers(c USPConfig) {
 		}
 		l.checkRole(key+".role", ctl.Role, c)
 		l.checkControllerMTP(key+".mtp", ctl.MTP, c.MTP)
+		l.checkControllerSession(key+".session", ctl.Session)
 	}
 }
 

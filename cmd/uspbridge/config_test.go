@@ -58,11 +58,12 @@ usp:
     stomp: {broker: "tcp://127.0.0.1:61613", destination: "/queue/agents",
             login: "sl", passcode: "sp", host: "/v", tls: {ca: "", cert: "", key: "", server_name: ""}, trusted: false,
             connections: shared, heart_beat: 0s}
+  sessions: {most: 10, idle: 5m, handshake: 10s, message: 1MiB, kept: 64KiB, ahead: 32KiB}
   controllers:
     - endpoint_id: "proto::controller-1"
       role: "Full Access"
       mtp: {protocol: MQTT, topic: "usp/controller/controller-1"}
-    - {endpoint_id: "proto::c2", role: Untrusted, mtp: {protocol: STOMP, destination: /queue/c2}}
+    - {endpoint_id: "proto::c2", role: Untrusted, mtp: {protocol: STOMP, destination: /queue/c2}, session: {context: required, security: forbidden, max_record: 64KiB}}
     - {endpoint_id: "proto::c3", role: Untrusted, mtp: {protocol: WebSocket, url: "wss://c3.example/usp"}}
     - {endpoint_id: "proto::c4", role: Support}
   roles:
@@ -105,16 +106,18 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 					Login: "sl", Passcode: "sp", Host: "/v", Connections: "shared", on: true},
 			},
 			Controllers: []ControllerConfig{
-				{"proto::controller-1", "Full Access", ControllerMTP{Protocol: "MQTT", Topic: "usp/controller/controller-1"}},
-				{"proto::c2", "Untrusted", ControllerMTP{Protocol: "STOMP", Destination: "/queue/c2"}},
-				{"proto::c3", "Untrusted", ControllerMTP{Protocol: "WebSocket", URL: "wss://c3.example/usp"}},
-				{"proto::c4", "Support", ControllerMTP{}},
+				{EndpointID: "proto::controller-1", Role: "Full Access", MTP: ControllerMTP{Protocol: "MQTT", Topic: "usp/controller/controller-1"}},
+				{EndpointID: "proto::c2", Role: "Untrusted", MTP: ControllerMTP{Protocol: "STOMP", Destination: "/queue/c2"},
+					Session: ControllerSession{Context: "required", Security: "forbidden", MaxRecord: 64 << 10}},
+				{EndpointID: "proto::c3", Role: "Untrusted", MTP: ControllerMTP{Protocol: "WebSocket", URL: "wss://c3.example/usp"}},
+				{EndpointID: "proto::c4", Role: "Support", MTP: ControllerMTP{}},
 			},
 			Roles: []RoleConfig{
 				{"Support", true, []PermissionConfig{{[]Target{"Device.WiFi.", "Device.Reboot()"}, "rw-n", "r---", "-w--", "r-x-"}}},
 				{Name: "Untrusted"},
 			},
 			Challenges: []ChallengeConfig{{"label", "d", "i", "Support", "0123456789abcdef", 5, Duration(time.Minute)}},
+			Sessions:   SessionsConfig{Most: 10, Idle: Duration(5 * time.Minute), Handshake: Duration(10 * time.Second), Message: 1 << 20, Kept: 64 << 10, Ahead: 32 << 10},
 			BulkData:   BulkDataConfig{Allow: []string{"*.example", "10.1.0.0/16"}, MinReportingInterval: Duration(10 * time.Second), Uploads: 3, Report: 64 << 10},
 			Identity:   IdentityConfig{HandOff: true, Life: Duration(720 * time.Hour)},
 			Trust:      TrustConfig{FirstUse: true},
@@ -384,6 +387,18 @@ func TestConfigRefused(t *testing.T) {
 			`bridge.yaml:7: usp.controllers[4].mtp.url: must not be empty: it is where a controller is reached by WebSocket`,
 			`bridge.yaml:8: usp.controllers[5].mtp.topic: is for protocol MQTT, but this controller's is ""`,
 			`bridge.yaml:9: usp.controllers[6].mtp.url: is not a WebSocket URL; write for example wss://controller.example:443/usp`}},
+		{name: "sessions", yaml: `usp:
+  sessions: {most: 0, idle: 0s}
+  controllers:
+    - {endpoint_id: a::b, role: Untrusted, session: {max_record: 100}}
+    - {endpoint_id: a::c, role: Untrusted, session: {context: forbidden, security: required}}
+`, want: []string{
+			`bridge.yaml:2: usp.sessions.most: must be more than 0`,
+			`bridge.yaml:2: usp.sessions.idle: must be more than 0`,
+			`bridge.yaml:4: usp.controllers[0].session.max_record: must be at least 512, or 0 for records of any size`,
+			`bridge.yaml:5: usp.controllers[1].session.security: is required, but there is no TLS without session contexts, and context is forbidden`}},
+		{name: "use of sessions", yaml: "usp: {controllers: [{endpoint_id: a::b, role: Untrusted, session: {context: never}}]}", want: []string{
+			`bridge.yaml:1: usp.controllers[0].session.context: "never" is not known; use forbidden, allowed, required`}},
 		{name: "roles", yaml: `usp:
   roles:
     - {name: Full Access}

@@ -39,6 +39,7 @@ type ControllerRow struct {
 	EndpointID usp.EndpointID
 	Role       string            // "": Full Access
 	MTP        map[string]string // keys of usp.controllers.mtp; nil for one that connects to the WebSocket server
+	Session    map[string]string // keys of usp.controllers.session
 }
 
 // addresses are where a bridge listens.
@@ -69,6 +70,9 @@ func (c Config) write(t testing.TB, dir string, at addresses) string {
 		}
 		if r.MTP != nil {
 			row["mtp"] = r.MTP
+		}
+		if r.Session != nil {
+			row["session"] = r.Session
 		}
 		rows = append(rows, row)
 	}

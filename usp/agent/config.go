@@ -51,7 +51,8 @@ type ControllerConfig struct {
 	EndpointID usp.EndpointID
 	Role       string // FullAccess (default), Untrusted or one of Config.Roles
 	// MTP is how the controller is reached. Zero: it connects to us.
-	MTP mtp.Address
+	MTP     mtp.Address
+	Session SessionPolicy
 }
 
 // Limits bounds what peers can make an agent do. Zero fields get defaults.
@@ -105,6 +106,8 @@ type Config struct {
 	// FirstUse lets unknown controllers with certificates that nobody vouches for
 	// become untrusted ones (ControllerTrust.TOFUAllowed).
 	FirstUse bool
+	// Sessions are those with controllers in session contexts.
+	Sessions SessionConfig
 
 	// BuiltinController speaks for the command line (default BuiltinController).
 	BuiltinController usp.EndpointID
@@ -178,6 +181,9 @@ func (c *Config) validateControllers() error {
 		}
 		if !roles[ctl.Role] {
 			return fmt.Errorf("agent: controller %s: unknown role %q: want %q, %q or a configured one", ctl.EndpointID, ctl.Role, FullAccess, Untrusted)
+		}
+		if err := ctl.validateSession(c.Identity); err != nil {
+			return err
 		}
 		switch ctl.MTP.Protocol {
 		case "", mtp.WebSocket, mtp.MQTT, mtp.STOMP:

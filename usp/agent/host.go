@@ -17,6 +17,7 @@ import (
 	"github.com/uspbridge/uspbridge/usp/dm"
 	"github.com/uspbridge/uspbridge/usp/mtp"
 	"github.com/uspbridge/uspbridge/usp/record"
+	"github.com/uspbridge/uspbridge/usp/record/e2e"
 	"github.com/uspbridge/uspbridge/usp/usppb"
 )
 
@@ -34,6 +35,7 @@ type Host struct {
 	metrics   *metrics
 	volatile  volatile
 	bulk      *reportQueue
+	sessions  *e2e.Table
 	builtin   *controller
 	protocols []string
 
@@ -92,6 +94,10 @@ func New(cfg Config) (*Host, error) {
 	h.due = &due{h: h, wake: make(chan struct{}, 1)}
 	h.bulk = newReportQueue(cfg)
 	h.dispatch = newDispatcher(cfg.Limits, h.process)
+	h.sessions = h.newSessions()
+	if err := h.metrics.sessionsOpen(cfg.Registerer, h.sessions); err != nil {
+		return nil, fmt.Errorf("agent: metrics: %w", err)
+	}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -103,7 +109,8 @@ func New(cfg Config) (*Host, error) {
 	}
 	h.builtin = &controller{
 		endpoint: cfg.BuiltinController, enabled: true, minimumWait: time.Second, multiplier: 2,
-		roles: h.seed.index(h.spec).roleSetOf(h.spec, h.seed, []string{rolePath(fullAccessRole)}),
+		roles:    h.seed.index(h.spec).roleSetOf(h.spec, h.seed, []string{rolePath(fullAccessRole)}),
+		sessions: e2e.Policy{Mode: e2e.Forbid}, // nothing is between us
 	}
 	return h, nil
 }
@@ -137,9 +144,9 @@ func (h *Host) seedState(ctx context.Context) (*state, error) {
 	}
 	for _, c := range h.cfg.Controllers {
 		n := numbers[string(c.EndpointID)]
-		s.put(h.classes.controller, dm.Inst(n), map[string]string{
-			"Enable": "true", "EndpointID": string(c.EndpointID), "AssignedRole": rolePath(roles[c.Role]),
-		})
+		row := c.Session.values()
+		row["Enable"], row["EndpointID"], row["AssignedRole"] = "true", string(c.EndpointID), rolePath(roles[c.Role])
+		s.put(h.classes.controller, dm.Inst(n), row)
 		if c.MTP.Protocol == "" {
 			continue
 		}
@@ -214,6 +221,7 @@ func (h *Host) Run(ctx context.Context) error {
 	if err := h.failInterrupted(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
+	h.background.Go(func() { h.sessions.Run(h.ctx) })
 	return h.due.run(ctx)
 }
 
@@ -222,6 +230,7 @@ func (h *Host) close() {
 	h.stop()
 	h.dispatch.wait()
 	h.background.Wait()
+	h.sessions.Close()
 	h.bulk.client.Close()
 }
 

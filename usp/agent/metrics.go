@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/uspbridge/uspbridge/usp/record/e2e"
 	"github.com/uspbridge/uspbridge/usp/usppb"
 )
 
@@ -16,6 +17,7 @@ type metrics struct {
 	refused       *prometheus.CounterVec
 	reports       *prometheus.CounterVec
 	reportSeconds *prometheus.HistogramVec
+	sessions      *prometheus.CounterVec
 
 	byType [usppb.Header_DEREGISTER_RESP + 1]messageMetrics
 }
@@ -41,6 +43,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "uspbridge_usp_records_refused_total", Help: "USP records not handled, by reason.",
 		}, []string{"reason"}),
+		sessions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "uspbridge_usp_session_events_total", Help: "Events of session contexts with controllers (opened, restarted, terminated, retransmitted, duplicate, refused).",
+		}, []string{"event"}),
 		reports: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "uspbridge_bulk_reports_total", Help: "Bulk data reports by protocol and outcome (sent, deferred, failed, postponed).",
 		}, []string{"protocol", "outcome"}),
@@ -59,7 +64,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.messages, m.seconds, m.notifications, m.refused, m.reports, m.reportSeconds} {
+	for _, c := range []prometheus.Collector{m.messages, m.seconds, m.notifications, m.refused, m.reports, m.reportSeconds, m.sessions} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -85,4 +90,14 @@ func (m *metrics) handled(t usppb.Header_MsgType, ok bool, took time.Duration) {
 	}
 	c.Inc()
 	m.byType[t].seconds.Observe(took.Seconds())
+}
+
+// sessionsOpen has the number of sessions shown.
+func (m *metrics) sessionsOpen(reg prometheus.Registerer, t *e2e.Table) error {
+	if reg == nil {
+		return nil
+	}
+	return reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "uspbridge_usp_sessions", Help: "Session contexts between controllers and agents.",
+	}, func() float64 { return float64(t.Open()) }))
 }

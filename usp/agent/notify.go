@@ -169,12 +169,9 @@ const sendTimeout = 10 * time.Second
 // a failure is no loss; another is lost, as the standard has it for NotifRetry
 // false.
 func (h *Host) send(n *notification) {
-	b, err := wrapNotify(n)
-	if err == nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(h.ctx), sendTimeout)
-		defer cancel()
-		err = h.toController(ctx, n.agent.id, n.to, n.via, b)
-	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.ctx), sendTimeout)
+	defer cancel()
+	err := h.tell(ctx, n)
 	switch {
 	case err == nil:
 		h.metrics.notifications.WithLabelValues(n.Type, "sent").Inc()
@@ -200,6 +197,14 @@ func (n *notification) decode() error {
 		return fmt.Errorf("stored notification %s of %s: %w", n.name, n.agent.id, err)
 	}
 	return nil
+}
+
+// encoded returns the message as it was stored, or as it would be.
+func (n *notification) encoded() ([]byte, error) {
+	if n.Message != nil {
+		return n.Message, nil
+	}
+	return proto.Marshal(n.msg)
 }
 
 func wrapNotify(n *notification) ([]byte, error) {

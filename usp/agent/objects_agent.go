@@ -31,7 +31,7 @@ const (
 // declarations lists the agent's own objects; parents come before children.
 func declarations(b brokers) []objectDecl {
 	var all []objectDecl
-	for _, part := range [][]objectDecl{agentObjects(), mtpBrokerObjects(b), controllerObjects(b), subscriptionObjects(), requestObjects(), trustObjects(), challengeObjects(), certificateObjects(),
+	for _, part := range [][]objectDecl{agentObjects(), mtpBrokerObjects(b), controllerObjects(b), sessionObjects(), subscriptionObjects(), requestObjects(), trustObjects(), challengeObjects(), certificateObjects(),
 		bulkObjects(), bulkTransportObjects(), mqttObjects(b.mqtt), stompObjects(b.stomp)} {
 		all = append(all, part...)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
 	"github.com/uspbridge/uspbridge/usp/mtp"
+	"github.com/uspbridge/uspbridge/usp/record/e2e"
 )
 
 func controllerObjects(b brokers) []objectDecl {
@@ -131,6 +132,9 @@ func controllerAdded(c *rowChange) error {
 	if c.get("AssignedRole") == "" {
 		c.set("AssignedRole", c.tx.next.untrusted(c.tx.host.spec))
 	}
+	if c.tx.host.cfg.Identity == nil {
+		c.set(e2eObject+"PayloadSecurity", payloadPlain) // the default, TLS, could never be
+	}
 	return nil
 }
 
@@ -143,6 +147,9 @@ func controllerCheck(c *rowChange) error {
 		if id == c.tx.host.cfg.BuiltinController {
 			return invalid("EndpointID", usp.ErrInvalidValue, "the built-in controller has no row")
 		}
+	}
+	if err := checkE2E(c); err != nil {
+		return err
 	}
 	return bannedAlone(c, "AssignedRole")
 }
@@ -208,6 +215,7 @@ type controller struct {
 	onboarding  time.Duration
 	boot        []string // ParameterName of the enabled boot parameters
 	transfers   string   // TransferCompletePolicy.ResultTypeFilter
+	sessions    e2e.Policy
 }
 
 func (d *derived) compileControllers(spec *localSpec, s *state) {
@@ -226,6 +234,7 @@ func (d *derived) compileControllers(spec *localSpec, s *state) {
 			interval:    time.Duration(n("PeriodicNotifInterval")) * time.Second,
 			onboarding:  time.Duration(n("OnBoardingRestartTime")) * time.Second,
 			transfers:   s.named(k, "TransferCompletePolicy.ResultTypeFilter"),
+			sessions:    sessionPolicy(s, k),
 		}
 		if t, err := time.Parse(time.RFC3339, s.named(k, "PeriodicNotifTime")); err == nil && t.Year() > 1 {
 			c.phase = t

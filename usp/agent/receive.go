@@ -9,6 +9,7 @@ import (
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp"
 	"github.com/uspbridge/uspbridge/usp/record"
+	"github.com/uspbridge/uspbridge/usp/record/e2e"
 	"github.com/uspbridge/uspbridge/usp/usppb"
 )
 
@@ -22,6 +23,8 @@ const (
 	refusedOverload   = "overload"
 	refusedDuplicate  = "duplicate"
 	refusedDefect     = "defect"
+	refusedIntegrity  = "integrity"
+	refusedSession    = "session"
 )
 
 // inbound is a record that waits for its agent.
@@ -162,8 +165,20 @@ func (h *Host) receive(ctx context.Context, a *agent, in *inbound) {
 		}
 		return
 	}
-	if in.record.GetNoSessionContext() == nil && in.record.GetSessionContext() == nil {
-		return // Connect and Disconnect records ask for nothing here
+	switch {
+	case in.record.GetSessionContext() != nil:
+		h.receiveInSession(ctx, a, by, in)
+		return
+	case in.record.GetDisconnect() != nil: // R-MTP.7
+		if h.believed(a, by, in) {
+			h.sessions.Known(e2e.Pair{Local: a.id, Remote: by.endpoint}, (*e2e.Peer).Forget)
+		}
+		return
+	case in.record.GetNoSessionContext() == nil:
+		return // Connect records ask for nothing here
+	}
+	if !h.allowedAlone(ctx, a, by, in) {
+		return
 	}
 	msg, err := record.Message(in.record)
 	if err != nil {
@@ -226,9 +241,21 @@ func (h *Host) message(ctx context.Context, a *agent, by *controller, in *inboun
 	}
 }
 
-// answer sends a message in a record of the request's version.
+// answer sends a message as the request came: in its session, or in a record of
+// its version, signed if it was.
 func (h *Host) answer(ctx context.Context, from usp.EndpointID, to *controller, in *inbound, msg *usppb.Msg) {
+	if in.record.GetSessionContext() != nil {
+		ctx, cancel := stillSent(ctx)
+		defer cancel()
+		if err := h.answerInSession(ctx, from, to, in, msg); err != nil {
+			h.log.Info("answer not sent in its session", "agent", from, "controller", to.endpoint, "protocol", in.Reply.Protocol, "error", err)
+		}
+		return
+	}
 	rec, err := record.WrapMsg(from, to.endpoint, answerVersion(in.record), msg)
+	if err == nil && len(in.record.GetMacSignature()) > 0 {
+		rec, err = h.sign(from, rec)
+	}
 	if err != nil {
 		h.log.Error("answer cannot be encoded", "agent", from, "controller", to.endpoint, "error", err)
 		return
@@ -248,15 +275,20 @@ func answerVersion(r *usppb.Record) string {
 
 // reply sends a record where another came from.
 func (h *Host) reply(ctx context.Context, from usp.EndpointID, to *controller, in *inbound, rec []byte) {
-	if ctx.Err() != nil {
-		// The request's deadline is over: its failure is what is answered.
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
-		defer cancel()
-	}
+	ctx, cancel := stillSent(ctx)
+	defer cancel()
 	if err := h.toAddress(ctx, from, to.endpoint, replyAddress(in.Reply, to), rec); err != nil {
 		h.log.Info("answer not sent", "agent", from, "controller", to.endpoint, "protocol", in.Reply.Protocol, "error", err)
 	}
+}
+
+// stillSent gives an answer its time where the request's deadline is over: its
+// failure is what is answered.
+func stillSent(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Err() == nil {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
 }
 
 // Connected greets a controller that has connected to one of the agents. A

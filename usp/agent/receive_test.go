@@ -56,8 +56,8 @@ func TestRecordsRefused(t *testing.T) {
 		{name: "no protobuf", in: mtp.Inbound{Record: []byte("GET / HTTP/1.1\r\n")}, reason: refusedMalformed, closes: true},
 		{name: "message without type", in: mtp.Inbound{Record: raw(&usppb.Record{Version: "1.3", FromId: string(primary), ToId: string(testAgent),
 			RecordType: &usppb.Record_NoSessionContext{NoSessionContext: &usppb.NoSessionContextRecord{Payload: noBody}}})}, reason: refusedMalformed, answers: true},
-		{name: "session context is refused", in: mtp.Inbound{Record: raw(&usppb.Record{Version: "1.3", FromId: string(primary), ToId: string(testAgent),
-			RecordType: &usppb.Record_SessionContext{SessionContext: &usppb.SessionContextRecord{SessionId: 2, SequenceId: 1}}})}, reason: refusedMalformed, answers: true},
+		{name: "session context of the command line", in: mtp.Inbound{Record: raw(&usppb.Record{Version: "1.3", FromId: string(BuiltinController), ToId: string(testAgent),
+			RecordType: &usppb.Record_SessionContext{SessionContext: &usppb.SessionContextRecord{SessionId: 2, SequenceId: 1}}}), Trusted: true}, reason: refusedSession, answers: true},
 		{name: "Connect record", in: mtp.Inbound{Record: raw(&usppb.Record{Version: "1.3", FromId: string(primary), ToId: string(testAgent),
 			RecordType: &usppb.Record_WebsocketConnect{WebsocketConnect: &usppb.WebSocketConnectRecord{}}})}},
 	} {

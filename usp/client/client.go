@@ -43,6 +43,7 @@ type Client struct {
 	series     string // makes msg_ids differ from those of other clients of the same controller
 	last       atomic.Uint64
 	done       chan struct{}
+	sessions   *sessions // nil: records have no session context
 
 	mu      sync.Mutex
 	waiting map[request]chan answer
@@ -69,10 +70,15 @@ const acknowledgeWithin = 10 * time.Second
 const maxNotifications = 1024
 
 // New returns a Client of a controller over a link, which it closes in the end.
-func New(controller usp.EndpointID, link Link) *Client {
+func New(controller usp.EndpointID, link Link) *Client { return start(controller, link, nil) }
+
+func start(controller usp.EndpointID, link Link, s *Sessions) *Client {
 	c := &Client{
 		link: link, controller: controller, done: make(chan struct{}),
 		series: rand.Text()[:8], notes: make(chan Notification, maxNotifications), waiting: map[request]chan answer{},
+	}
+	if s != nil {
+		c.sessions = newSessions(c, *s)
 	}
 	go c.receive()
 	return c
@@ -82,6 +88,9 @@ func New(controller usp.EndpointID, link Link) *Client {
 func (c *Client) Close() error {
 	err := c.link.Close()
 	<-c.done
+	if c.sessions != nil {
+		c.sessions.close()
+	}
 	return err
 }
 
@@ -121,12 +130,25 @@ func (c *Client) takeRecord(r *usppb.Record) {
 	from := usp.EndpointID(r.GetFromId())
 	if d := r.GetDisconnect(); d != nil {
 		c.gone(from, d)
+		if c.sessions != nil { // R-MTP.7
+			c.sessions.forget(from)
+		}
+		return
+	}
+	if r.GetSessionContext() != nil && c.sessions != nil {
+		for _, msg := range c.sessions.receive(from, r) {
+			c.takeMessage(from, msg)
+		}
 		return
 	}
 	msg, err := record.Message(r)
 	if err != nil {
 		return // a Connect record, or nothing that a controller could answer
 	}
+	c.takeMessage(from, msg)
+}
+
+func (c *Client) takeMessage(from usp.EndpointID, msg *usppb.Msg) {
 	id := msg.GetHeader().GetMsgId()
 	if n := msg.GetBody().GetRequest().GetNotify(); n != nil {
 		c.notified(Notification{Agent: from, MsgID: id, Notify: n})
@@ -168,15 +190,23 @@ func (c *Client) notified(n Notification) {
 		Body: &usppb.Body{MsgBody: &usppb.Body_Response{Response: &usppb.Response{
 			RespType: &usppb.Response_NotifyResp{NotifyResp: &usppb.NotifyResp{SubscriptionId: n.Notify.GetSubscriptionId()}}}}},
 	}
-	b, err := record.WrapMsg(c.controller, n.Agent, usp.RecordVersion, resp)
-	if err != nil {
-		return // an id or a text that cannot be encoded: it came so, and comes again
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), acknowledgeWithin)
 	defer cancel()
-	// A NotifyResp that is lost makes the agent notify again, and a link that is
-	// gone shows itself to Receive.
-	_ = c.link.Send(ctx, n.Agent, b)
+	// A NotifyResp that is lost, or cannot be encoded since its id came so, makes
+	// the agent notify again, and a link that is gone shows itself to Receive.
+	_ = c.send(ctx, n.Agent, resp)
+}
+
+// send sends a message to an agent.
+func (c *Client) send(ctx context.Context, agent usp.EndpointID, msg *usppb.Msg) error {
+	if c.sessions != nil {
+		return c.sessions.send(ctx, agent, msg)
+	}
+	b, err := record.WrapMsg(c.controller, agent, usp.RecordVersion, msg)
+	if err != nil {
+		return err
+	}
+	return c.link.Send(ctx, agent, b)
 }
 
 // Request sends a request of any kind and returns the answer. An Error message
@@ -187,16 +217,12 @@ func (c *Client) Request(ctx context.Context, agent usp.EndpointID, typ usppb.He
 		Header: &usppb.Header{MsgId: id, MsgType: typ},
 		Body:   &usppb.Body{MsgBody: &usppb.Body_Request{Request: req}},
 	}
-	b, err := record.WrapMsg(c.controller, agent, usp.RecordVersion, msg)
-	if err != nil {
-		return nil, err
-	}
 	key, ch := request{agent, id}, make(chan answer, 1)
 	if err := c.expect(key, ch); err != nil {
 		return nil, err
 	}
 	defer c.forget(key)
-	if err := c.link.Send(ctx, agent, b); err != nil {
+	if err := c.send(ctx, agent, msg); err != nil {
 		return nil, fmt.Errorf("send to %s: %w", agent, err)
 	}
 	select {
