@@ -13,14 +13,7 @@ import (
 func recordCases() []testCase {
 	return slices.Concat([]testCase{
 		{number: "3.1", title: "A malformed record without session context", play: malformedRecords},
-	},
-		without(notYet, "session contexts and secure message exchange are not supported; a record with a session context is refused with a Disconnect record", map[string]string{
-			"3.2": "Integrity of fields outside the payload", "3.3": "A session that starts with a bad signature", "3.4": "TLS inside records",
-			"3.5": "TLS inside records that fails", "3.6": "TLS renegotiation inside records", "3.7": "Certificates inside records",
-			"3.8": "A session context is established", "3.9": "A record of another session context", "3.10": "A session context expires",
-			"3.11": "Sequence numbers of a session context", "3.12": "Records are kept for retransmission", "3.13": "A record with less security than its session",
-			"3.14": "Retransmission of records", "3.15": "A record that comes twice",
-		}))
+	}, sessionCases(), securedCases())
 }
 
 // malformedRecords expects that the agent takes malformed records for no requests,

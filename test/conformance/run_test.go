@@ -124,7 +124,11 @@ func newField(t *testing.T, f *field, keys map[string]any) *field {
 	f.certificate = newCertificate(t)
 	config := testenv.Config{Keys: bulkKeys(f.certificate)}
 	for _, id := range []usp.EndpointID{primaryID, secondaryID} {
-		config.Controllers = append(config.Controllers, testenv.ControllerRow{EndpointID: id, MTP: f.route(id)})
+		row := testenv.ControllerRow{EndpointID: id, MTP: f.route(id)}
+		if id == primaryID {
+			row.Session = f.session
+		}
+		config.Controllers = append(config.Controllers, row)
 	}
 	switch f.over {
 	case mtp.MQTT:

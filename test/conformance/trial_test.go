@@ -43,6 +43,7 @@ type trial struct {
 
 	profile     *cpesim.Profile // of the CPE; spoil changes it
 	permissions string          // table of the controller's own role, once it has one
+	sessions    uint64          // begun
 }
 
 // field is one combination: a bridge, a kind of CPE, and controllers over one
@@ -51,10 +52,11 @@ type field struct {
 	env                *testenv.Env
 	gateway            gateway
 	over               mtp.Protocol
-	broker             string      // host and port, of MQTT and STOMP
-	realm              string      // tells fields on one broker apart
-	inbox              string      // where controllers send, if that is not where agents say
-	certificate        certificate // of collectors that the bridge trusts
+	broker             string            // host and port, of MQTT and STOMP
+	realm              string            // tells fields on one broker apart
+	session            map[string]string // of the primary controller's configuration
+	inbox              string            // where controllers send, if that is not where agents say
+	certificate        certificate       // of collectors that the bridge trusts
 	primary, secondary *controller
 }
 
