@@ -52,6 +52,15 @@ func STOMP(ctx context.Context, controller usp.EndpointID, cfg stomp.Config, age
 // Client is closed. route says where an agent is reached. It waits until the
 // transport is ready or ctx ends.
 func Over(ctx context.Context, controller usp.EndpointID, t mtp.Transport, route func(agent usp.EndpointID) mtp.Address) (*Client, error) {
+	link, err := OverLink(ctx, controller, t, route)
+	if err != nil {
+		return nil, err
+	}
+	return New(controller, link), nil
+}
+
+// OverLink is Over for who deals with records itself.
+func OverLink(ctx context.Context, controller usp.EndpointID, t mtp.Transport, route func(agent usp.EndpointID) mtp.Address) (Link, error) {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l := &transportLink{
 		transport: t, controller: controller, route: route, stop: stop,
@@ -63,7 +72,7 @@ func Over(ctx context.Context, controller usp.EndpointID, t mtp.Transport, route
 	}()
 	select {
 	case <-t.Ready():
-		return New(controller, l), nil
+		return l, nil
 	case <-l.ended:
 		stop()
 		return nil, l.err

@@ -6,17 +6,19 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
 
 	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/mtp/uds"
 )
 
 // Config says how Dial reaches agents.
 type Config struct {
-	URL        string // ws://127.0.0.1:7548/usp
+	URL        string // ws://127.0.0.1:7548/usp, or unix:///path
 	Controller usp.EndpointID
 	Token      string      // of the console; "" on loopback
 	TLS        *tls.Config // for wss://; nil: the system's roots
@@ -25,7 +27,8 @@ type Config struct {
 // maxRecord bounds a record received, in bytes.
 const maxRecord = 32 << 20
 
-// Dial connects to a WebSocket server of agents (TR-369 "WebSocket Binding").
+// Dial connects to a WebSocket server of agents (TR-369 "WebSocket Binding"), or to
+// their Unix domain socket.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	link, err := DialLink(ctx, cfg)
 	if err != nil {
@@ -36,6 +39,9 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 
 // DialLink is Dial for who deals with records itself.
 func DialLink(ctx context.Context, cfg Config) (Link, error) {
+	if strings.HasPrefix(cfg.URL, uds.Scheme) {
+		return dialSocket(ctx, cfg)
+	}
 	header := http.Header{}
 	target, err := url.Parse(cfg.URL)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"time"
 
 	"github.com/uspbridge/uspbridge/usp"
 )
@@ -26,7 +27,8 @@ const (
 
 // Address says where a remote endpoint is reached on one transport. Which
 // fields matter is the transport's business: Topic for MQTT, Destination for
-// STOMP, URL for a WebSocket client. Conn is the transport's own token for a
+// STOMP, URL for CoAP, and for WebSockets and Unix domain sockets that a hosted
+// endpoint opens (see Dialing). Conn is the transport's own token for a
 // live connection and is preferred while it lives; it is comparable and does
 // not survive a restart.
 type Address struct {
@@ -131,6 +133,30 @@ type Listening interface {
 	Unlisten(at Address)
 }
 
+// Dialing is implemented by transports on which a hosted endpoint opens the
+// connection to a controller itself (TR-369 R-WS.5, R-UDS.4). All methods may be
+// called before Serve, at any time and repeatedly.
+type Dialing interface {
+	// Dial keeps a session between a hosted endpoint and a peer from now on: it is
+	// opened when its turn comes, and again after the waits of to.Retry whenever it
+	// ends. A session that the peer has opened is as good; there is one at a time.
+	Dial(local, peer usp.EndpointID, to Target)
+	// Hang ends what Dial began.
+	Hang(local, peer usp.EndpointID)
+	// Again tries at once for a session that waits for its next try, as if it were
+	// the first: the endpoint's device has rebooted (R-WS.21).
+	Again(local, peer usp.EndpointID)
+	// Retries returns how often a session was tried for since the last that worked.
+	Retries(local, peer usp.EndpointID) int
+}
+
+// Target is where and how a session is opened.
+type Target struct {
+	URL       string // ws://, wss:// or unix://
+	Retry     Backoff
+	KeepAlive time.Duration // silence after which a Ping is sent; 0: as the transport has it
+}
+
 // Publication is a message that is no record, for a topic of a broker.
 type Publication struct {
 	From        usp.EndpointID // the hosted endpoint over whose connection it goes, if it has one
@@ -150,7 +176,7 @@ type Publisher interface {
 
 // Addressing is implemented by transports on which a hosted endpoint has an
 // address of its own, to be shown in Device.LocalAgent.MTP and put into Connect
-// records: its Topic or Destination.
+// records: its Topic, Destination or URL.
 type Addressing interface {
 	AgentAddress(endpoint usp.EndpointID) Address
 }

@@ -1,7 +1,8 @@
-// Package uds is the framing of the Unix domain socket MTP (TR-369 "UNIX Domain
-// Socket Binding", USP 1.3): a header and type-length-value fields with the
-// handshake, an error or a record.
+// Package uds is the Unix domain socket MTP (TR-369 "UNIX Domain Socket Binding",
+// USP 1.3): between the bridge and controllers or native agents of the same
+// machine.
 //
-// It knows bytes only. It is a codec: the transport that listens, shakes hands
-// and implements mtp.Transport arrives with the UDS listener and stands on it.
+// Frames (a header and type-length-value fields) are a codec of their own; Transport
+// stands on it: it listens at a path, or connects to a controller's for an agent,
+// shakes hands, and moves records. It knows endpoint ids and paths, not messages.
 package uds

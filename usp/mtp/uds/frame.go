@@ -35,8 +35,8 @@ const (
 	fieldSize  = 5 // type and length of the value (R-UDS.10, R-UDS.11)
 )
 
-// sync begins each frame: "_USP" (R-UDS.8).
-const sync = "_USP"
+// syncBytes begins each frame: "_USP" (R-UDS.8).
+const syncBytes = "_USP"
 
 // NewHandshake returns the frame that tells the peer who we are (R-UDS.16,
 // R-UDS.17).
@@ -71,7 +71,7 @@ func (f Frame) Append(b []byte) ([]byte, error) {
 	if size > math.MaxUint32 {
 		return b, &FrameError{fmt.Sprintf("a frame of %d bytes does not fit its length field", size)}
 	}
-	b = append(b, sync...)
+	b = append(b, syncBytes...)
 	b = binary.BigEndian.AppendUint32(b, uint32(size)) // R-UDS.9
 	for _, field := range f {
 		b = append(b, byte(field.Type))

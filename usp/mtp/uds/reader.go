@@ -42,10 +42,10 @@ func (r *Reader) Next() (Frame, error) {
 		}
 		return nil, fmt.Errorf("UDS frame: read header: %w", err)
 	}
-	if string(header[:len(sync)]) != sync { // R-UDS.8
-		return nil, failf("it begins with %q instead of %q", header[:len(sync)], sync)
+	if string(header[:len(syncBytes)]) != syncBytes { // R-UDS.8
+		return nil, failf("it begins with %q instead of %q", header[:len(syncBytes)], syncBytes)
 	}
-	size := binary.BigEndian.Uint32(header[len(sync):])
+	size := binary.BigEndian.Uint32(header[len(syncBytes):])
 	if uint64(size) > uint64(r.max) {
 		return nil, failf("it has %d bytes, at most %d are accepted", size, r.max)
 	}

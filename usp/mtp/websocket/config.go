@@ -17,10 +17,10 @@ import (
 // Subprotocol is the WebSocket subprotocol of USP records (TR-369 R-WS.9).
 const Subprotocol = "v1.usp"
 
-// Config says where and how a Server listens. Zero values have the defaults
-// named; Listen has none.
+// Config says where and how a Server listens and what it connects to. Zero values
+// have the defaults named.
 type Config struct {
-	Listen string      // host:port
+	Listen string      // host:port; "": nobody connects to us
 	Path   string      // "/usp": any agent; "/usp/<endpoint-id>": that agent
 	TLS    *tls.Config // nil: no TLS
 
@@ -47,12 +47,14 @@ type Config struct {
 	// server's own: the web pages that may connect. Other programs send none.
 	Origins []string
 
+	Client ClientConfig // connections that hosted agents open to controllers
+
 	Log        *slog.Logger          // nil: nothing is logged
 	Registerer prometheus.Registerer // nil: no metrics
 }
 
 func (c *Config) complete() error {
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil && c.Listen != "" {
 		return fmt.Errorf("websocket: listen address %q: %w", c.Listen, err)
 	}
 	if c.Path == "" {

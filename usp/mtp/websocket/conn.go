@@ -14,6 +14,7 @@ import (
 
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp"
+	"github.com/uspbridge/uspbridge/usp/mtp/dialer"
 	"github.com/uspbridge/uspbridge/usp/record"
 )
 
@@ -27,7 +28,10 @@ type conn struct {
 	ws      *websocket.Conn
 	local   usp.EndpointID
 	trusted bool
+	dialled bool                // opened by us; Config.MaxConns does not count it
 	chain   []*x509.Certificate // what the peer showed, leaf first
+
+	keepAlive time.Duration // silence after which a Ping is sent
 
 	proven  bool           // by its certificate, who the peer is; set before the connection is found by it
 	peer    usp.EndpointID // the reading goroutine's; "" until known
@@ -40,7 +44,8 @@ type conn struct {
 }
 
 func newConn(s *Server, ws *websocket.Conn, hs handshake) *conn {
-	c := &conn{server: s, ws: ws, local: hs.local, peer: hs.peer, trusted: hs.trusted, chain: hs.chain, proven: hs.proven, writing: make(chan struct{}, 1)}
+	c := &conn{server: s, ws: ws, local: hs.local, peer: hs.peer, trusted: hs.trusted, chain: hs.chain, proven: hs.proven,
+		keepAlive: s.cfg.PingInterval, writing: make(chan struct{}, 1)}
 	c.touch()
 	ws.SetReadLimit(int64(s.cfg.MaxRecord))
 	ws.SetPongHandler(func(string) error { c.touch(); return nil })
@@ -59,14 +64,15 @@ func (c *conn) address() mtp.Address { return mtp.Address{Protocol: mtp.WebSocke
 
 // run reads records until the connection ends.
 func (c *conn) run(h mtp.Handler) {
-	bound := c.peer != ""
-	if bound {
-		c.announce()
+	if c.peer != "" {
+		// First the Handler, for its Connect record is to be the first (R-MTP.6).
 		h.Connected(c.peer, c.local, c.address())
+		c.announce()
 	}
 	err := c.read(h)
 	c.drop()
 	c.server.index.remove(c, ends{c.peer, c.local})
+	c.server.client.keep.Ended(dialer.Pair{Local: c.local, Peer: c.peer})
 	if c.peer != "" {
 		h.Disconnected(c.peer, c.local, c.address())
 	}

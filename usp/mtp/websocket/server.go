@@ -21,12 +21,18 @@ import (
 // past it.
 const readBuffer = 512
 
-// Server is the WebSocket transport. It implements mtp.Transport.
+// writeBuffer is there while a record is written.
+const writeBuffer = 4096
+
+// Server is the WebSocket transport in both roles: controllers connect to it, and
+// it connects to controllers for the agents that Dial names. It implements
+// mtp.Transport and mtp.Dialing.
 type Server struct {
 	cfg      Config
 	meter    *mtp.Meter
 	upgrader websocket.Upgrader
 	index    index
+	client   *client
 	scratch  sync.Pool // *bytes.Buffer, for a record being read
 
 	ready    chan struct{}
@@ -57,10 +63,13 @@ func NewServer(cfg Config) (*Server, error) {
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: cfg.WriteTimeout,
 		ReadBufferSize:   readBuffer,
-		WriteBufferSize:  4096,
+		WriteBufferSize:  writeBuffer,
 		WriteBufferPool:  &sync.Pool{}, // an idle connection has no write buffer
 		Subprotocols:     []string{Subprotocol},
 		CheckOrigin:      s.allowsOrigin,
+	}
+	if s.client, err = newClient(s); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
@@ -68,10 +77,10 @@ func NewServer(cfg Config) (*Server, error) {
 // Protocol returns mtp.WebSocket.
 func (s *Server) Protocol() mtp.Protocol { return mtp.WebSocket }
 
-// Ready is closed once the server listens.
+// Ready is closed once the server listens and connects.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
-// Addr returns the address listened on, nil before Ready.
+// Addr returns the address listened on, nil before Ready and if there is none.
 func (s *Server) Addr() net.Addr {
 	select {
 	case <-s.ready:
@@ -81,7 +90,7 @@ func (s *Server) Addr() net.Addr {
 	}
 }
 
-// Status returns the counts; the server is up while it listens.
+// Status returns the counts; the server is up while Serve runs.
 func (s *Server) Status() mtp.Status { return s.meter.Status() }
 
 // Serve listens until ctx ends, then closes all connections with code 1001 and
@@ -93,16 +102,49 @@ func (s *Server) Serve(ctx context.Context, h mtp.Handler) error {
 	if !s.accepted.CompareAndSwap(nil, a) {
 		return errors.New("websocket: Serve was called before")
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	listener, err := s.listen(ctx)
 	if err != nil {
 		s.meter.Down(err)
 		return fmt.Errorf("websocket: %w", err)
 	}
+	s.meter.Up()
+	close(s.ready)
+
+	var inside sync.WaitGroup
+	inside.Go(func() { s.sweep(ctx) })
+	inside.Go(func() { s.client.keep.Run(ctx) })
+	err = s.accept(ctx, listener)
+	s.meter.Down(nil)
+	cancel()
+	s.closeAll(a)
+	inside.Wait()
+	return err
+}
+
+// listen opens the listener, nil if there is to be none.
+func (s *Server) listen(ctx context.Context) (net.Listener, error) {
+	if s.cfg.Listen == "" {
+		return nil, nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
 	s.addr = listener.Addr()
-	if s.cfg.TLS != nil {
-		tlsConfig := s.cfg.TLS.Clone()
-		tlsConfig.NextProtos = []string{"http/1.1"} // HTTP/2 has no Upgrade
-		listener = tls.NewListener(listener, tlsConfig)
+	s.cfg.Log.Info("USP WebSocket server listens", "address", s.addr.String(), "path", s.cfg.Path, "tls", s.cfg.TLS != nil)
+	if s.cfg.TLS == nil {
+		return listener, nil
+	}
+	tlsConfig := s.cfg.TLS.Clone()
+	tlsConfig.NextProtos = []string{"http/1.1"} // HTTP/2 has no Upgrade
+	return tls.NewListener(listener, tlsConfig), nil
+}
+
+// accept takes connections until ctx ends.
+func (s *Server) accept(ctx context.Context, listener net.Listener) error {
+	if listener == nil {
+		<-ctx.Done()
+		return nil
 	}
 	server := &http.Server{
 		Handler:           s.Handler(),
@@ -111,19 +153,9 @@ func (s *Server) Serve(ctx context.Context, h mtp.Handler) error {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          s.cfg.ErrorLog,
 	}
-	s.meter.Up()
-	close(s.ready)
-	s.cfg.Log.Info("USP WebSocket server listens", "address", s.addr.String(), "path", s.cfg.Path, "tls", s.cfg.TLS != nil)
-
-	var swept sync.WaitGroup
-	swept.Go(func() { s.sweep(ctx) })
 	stop := context.AfterFunc(ctx, func() { server.Close() }) //nolint:errcheck // closing is all that is left
 	defer stop()
-	err = server.Serve(listener)
-	s.meter.Down(nil)
-	cancel()
-	s.closeAll(a)
-	swept.Wait()
+	err := server.Serve(listener)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -174,7 +206,9 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Log.Debug("WebSocket handshake failed", "remote", r.RemoteAddr, "error", err)
 		return
 	}
-	s.start(a, newConn(s, ws, hs))
+	if !s.start(a, newConn(s, ws, hs)) {
+		s.open.Add(-1)
+	}
 }
 
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, status int, err error) {
@@ -183,23 +217,32 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, status int, err 
 	http.Error(w, err.Error(), status)
 }
 
+// launch starts a connection that was opened by us; false: Serve does not run.
+func (s *Server) launch(c *conn) bool {
+	a := s.accepted.Load()
+	return a != nil && s.start(a, c)
+}
+
 // start gives the connection a goroutine of its own: that of net/http would
-// keep the request and its buffers for as long as the connection lives.
-func (s *Server) start(a *accepting, c *conn) {
+// keep the request and its buffers for as long as the connection lives. It returns
+// false if Serve ends, and the connection with it.
+func (s *Server) start(a *accepting, c *conn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.over {
-		s.open.Add(-1)
 		c.drop()
-		return
+		return false
 	}
 	s.meter.Opened()
 	s.index.add(c)
 	s.conns.Go(func() {
-		defer s.open.Add(-1)
 		defer s.meter.Closed()
 		c.run(a.handler)
+		if !c.dialled {
+			s.open.Add(-1)
+		}
 	})
+	return true
 }
 
 // Send writes a record to the connection of addr while that lives, else to the

@@ -332,7 +332,7 @@ func TestBadConfiguration(t *testing.T) {
 		cfg  Config
 		want string
 	}{
-		{"no address", Config{}, "listen address"},
+		{"no port", Config{Listen: "127.0.0.1"}, "listen address"},
 		{"relative path", Config{Listen: ":0", Path: "usp"}, "path"},
 		{"negative limit", Config{Listen: ":0", MaxConns: -1}, "negative"},
 	}

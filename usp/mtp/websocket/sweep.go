@@ -5,10 +5,13 @@ import (
 	"time"
 )
 
-// sweep looks at every connection once a PingInterval, a shard at a time so that
-// the Pings do not leave in one burst. No connection has a timer of its own.
+// sweepPeriod is how often every connection is looked at: how late a Ping may be.
+const sweepPeriod = time.Second
+
+// sweep looks at every connection once a sweepPeriod, a shard at a time. No
+// connection has a timer of its own.
 func (s *Server) sweep(ctx context.Context) {
-	tick := time.NewTicker(max(s.cfg.PingInterval/shards, time.Millisecond))
+	tick := time.NewTicker(max(min(s.cfg.PingInterval, sweepPeriod)/shards, time.Millisecond))
 	defer tick.Stop()
 	for i := 0; ; i = (i + 1) % shards {
 		select {
@@ -33,7 +36,7 @@ func (s *Server) check(c *conn, now time.Time) {
 		}
 		return
 	}
-	if ms-c.seen.Load() >= s.cfg.PingInterval.Milliseconds() {
+	if ms-c.seen.Load() >= c.keepAlive.Milliseconds() {
 		go c.ping(now)
 	}
 }
