@@ -205,7 +205,7 @@ func (b *bridge) newAgents(metrics *prometheus.Registry) (*agent.Host, error) {
 	roles, challenges := b.cfg.USP.agentRoles()
 	return agent.New(agent.Config{
 		Store: b.store, Devices: b.joint, Transports: b.mtps(), Controllers: b.controllers(), Roles: roles, Challenges: challenges, Sealer: b.sealer,
-		Deadline: time.Duration(b.cfg.CWMP.Deadline), AgentAddress: b.agentAddress, Brokers: b.cfg.USP.MTP.brokers(), Bulk: reports,
+		Deadline: time.Duration(b.cfg.CWMP.Deadline), AgentAddress: b.agentAddress, Brokers: b.cfg.USP.MTP.brokers(), Known: b.hostedAgents, Bulk: reports,
 		Identity: b.identity.trust, Senders: b.cfg.USP.senders(), FirstUse: bool(b.cfg.USP.Trust.FirstUse), Log: b.log, Registerer: metrics,
 		Sessions: b.cfg.USP.Sessions.settings(),
 	})
@@ -223,9 +223,6 @@ func (b *bridge) mtps() []mtp.Transport {
 func (b *bridge) controllers() []agent.ControllerConfig {
 	var table []agent.ControllerConfig
 	for _, c := range b.cfg.USP.Controllers {
-		if c.MTP.URL != "" {
-			b.log.Warn("this version opens no WebSocket connections to controllers: this one is reached while it is connected to the bridge", "controller", c.EndpointID, "url", c.MTP.URL)
-		}
 		table = append(table, agent.ControllerConfig{EndpointID: c.endpoint(), Role: c.Role, Session: c.Session.policy(), MTP: mtp.Address{
 			Protocol: mtp.Protocol(c.MTP.Protocol), Topic: c.MTP.Topic, Destination: c.MTP.Destination, URL: c.MTP.URL,
 		}})
@@ -241,6 +238,15 @@ func (b *bridge) agentAddress(protocol mtp.Protocol, id usp.EndpointID) mtp.Addr
 		}
 	}
 	return mtp.Address{Protocol: protocol}
+}
+
+// hostedAgents returns the agents of the devices that the store has.
+func (b *bridge) hostedAgents(ctx context.Context) (ids []usp.EndpointID, err error) {
+	err = b.joint.List(ctx, "", "", func(r *translate.Record) bool {
+		ids = append(ids, r.Endpoint)
+		return true
+	})
+	return ids, err
 }
 
 // ready says what /readyz tells: whether the bridge can do its work now.

@@ -85,6 +85,8 @@ func TestExitCodes(t *testing.T) {
 		{"device capture os::1-2 --console ws://" + nobody, 2, "--console"},
 		{"get --to os::1-2 --bridge http://" + nobody + "/usp Device.", 2, "for example ws://127.0.0.1:7548/usp"},
 		{"get --to os::1-2 --bridge " + nobody + " Device.", 2, "want a URL that begins with ws:// or wss://"},
+		{"get --to os::1-2 --bridge unix://usp.sock Device.", 2, "--bridge: \"usp.sock\" is not an absolute path"},
+		{"get --to os::1-2 --bridge unix://" + dir + "/usp.sock Device.", 1, "start one with `uspbridge serve`"},
 		{"get Device.", 2, "name the agent with --to"},
 		{"get --to nobody Device.", 2, "--to: endpoint id"},
 		{"get --to os::1-2", 2, "takes at least one path"},

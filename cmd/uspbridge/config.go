@@ -91,18 +91,24 @@ type USPConfig struct {
 }
 
 // MTPConfig has one section a transport. MQTT and STOMP are off unless their
-// section is present; the WebSocket server is on unless its listen is "".
+// section is present; the WebSocket server is on unless its listen is "", the
+// others are off unless theirs is set. A controller that agents connect to turns
+// its transport on, without a server.
 type MTPConfig struct {
 	WebSocket WebSocketConfig `mapstructure:"websocket"`
 	MQTT      MQTTConfig      `mapstructure:"mqtt"`
 	STOMP     STOMPConfig     `mapstructure:"stomp"`
+	UDS       UDSConfig       `mapstructure:"uds"`
+	CoAP      CoAPConfig      `mapstructure:"coap"`
 }
 
-// WebSocketConfig is the USP WebSocket server.
+// WebSocketConfig is the USP WebSocket server, and the connections that agents
+// open to controllers.
 type WebSocketConfig struct {
-	Listen string    `mapstructure:"listen"`
-	Path   string    `mapstructure:"path"`
-	TLS    ServerTLS `mapstructure:"tls"`
+	Listen string          `mapstructure:"listen"`
+	Path   string          `mapstructure:"path"`
+	TLS    ServerTLS       `mapstructure:"tls"`
+	Client WebSocketClient `mapstructure:"client"`
 }
 
 // MQTTConfig is the MQTT client that carries all agents, or those of each.
@@ -203,7 +209,9 @@ func defaultConfig() Config {
 			Sessions:   defaultSessions(),
 			Identity:   defaultIdentity,
 			MTP: MTPConfig{
-				WebSocket: WebSocketConfig{Listen: ":7548", Path: "/usp", TLS: ServerTLS{MinVersion: "1.2", Ciphers: "modern"}},
+				WebSocket: WebSocketConfig{Listen: ":7548", Path: "/usp", TLS: ServerTLS{MinVersion: "1.2", Ciphers: "modern"}, Client: defaultWebSocketClient()},
+				UDS:       defaultUDS(),
+				CoAP:      CoAPConfig{Path: "/usp"},
 				MQTT: MQTTConfig{Broker: "tcp://127.0.0.1:1883", Version: "5.0", Topic: "usp/agent/{endpoint_id}", Trusted: true, Connections: sharedConnections,
 					QoS: "1", KeepAlive: Duration(time.Minute), SessionExpiry: Duration(5 * time.Minute), Will: WillConfig{QoS: "0"}},
 				STOMP: STOMPConfig{Broker: "tcp://127.0.0.1:61613", Destination: "/queue/usp.agent.{endpoint_id}", Host: "/", Trusted: true, Connections: sharedConnections,
@@ -323,7 +331,7 @@ type Protocol mtp.Protocol
 // UnmarshalText takes one of the transports that the bridge can reach a
 // controller by.
 func (p *Protocol) UnmarshalText(b []byte) error {
-	return choose(p, b, "", Protocol(mtp.WebSocket), Protocol(mtp.MQTT), Protocol(mtp.STOMP))
+	return choose(p, b, "", Protocol(mtp.WebSocket), Protocol(mtp.MQTT), Protocol(mtp.STOMP), Protocol(mtp.UDS), Protocol(mtp.CoAP))
 }
 
 // StoreDriver is the kind of store.

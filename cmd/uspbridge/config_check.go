@@ -25,6 +25,8 @@ func (l *configLoader) check(c *Config) {
 	}
 	l.checkCWMP(c.CWMP)
 	l.checkWebSocket(c.USP.MTP.WebSocket)
+	l.checkUDS(c.USP.MTP.UDS)
+	l.checkCoAP(c.USP.MTP.CoAP)
 	if c.USP.MTP.MQTT.on {
 		l.checkMQTT(c.USP.MTP.MQTT)
 	}
@@ -102,6 +104,7 @@ func (l *configLoader) checkWebSocket(c WebSocketConfig) {
 		l.wrong("usp.mtp.websocket.path", "%q is not a URL path; write for example /usp", c.Path)
 	}
 	l.checkServerTLS("usp.mtp.websocket.tls", c.TLS)
+	l.checkWebSocketClient(c.Client)
 }
 
 func (l *configLoader) checkMQTT(c MQTTConfig) {
@@ -177,8 +180,13 @@ func (l *configLoader) checkControllers(c USPConfig) {
 // transport itself to be on.
 func (l *configLoader) checkControllerMTP(key string, m ControllerMTP, transports MTPConfig) {
 	on := map[Protocol]bool{"": true, Protocol(mtp.WebSocket): true,
-		Protocol(mtp.MQTT): transports.MQTT.on, Protocol(mtp.STOMP): transports.STOMP.on}
-	if !on[m.Protocol] {
+		Protocol(mtp.MQTT): transports.MQTT.on, Protocol(mtp.STOMP): transports.STOMP.on, Protocol(mtp.UDS): true,
+		Protocol(mtp.CoAP): transports.CoAP.Listen != ""}
+	switch {
+	case on[m.Protocol]:
+	case m.Protocol == Protocol(mtp.CoAP):
+		l.wrong(key+".protocol", "CoAP is off: set usp.mtp.coap.listen, for example :5683; controllers answer there")
+	default:
 		l.wrong(key+".protocol", "%s is off: add a section usp.mtp.%s", m.Protocol, strings.ToLower(string(m.Protocol)))
 	}
 	for _, a := range []struct {
@@ -187,7 +195,6 @@ func (l *configLoader) checkControllerMTP(key string, m ControllerMTP, transport
 	}{
 		{"topic", m.Topic, Protocol(mtp.MQTT)},
 		{"destination", m.Destination, Protocol(mtp.STOMP)},
-		{"url", m.URL, Protocol(mtp.WebSocket)},
 	} {
 		if a.value == "" && m.Protocol == a.protocol {
 			l.wrong(key+"."+a.name, "must not be empty: it is where a controller is reached by %s", a.protocol)
@@ -195,9 +202,7 @@ func (l *configLoader) checkControllerMTP(key string, m ControllerMTP, transport
 			l.wrong(key+"."+a.name, "is for protocol %s, but this controller's is %q", a.protocol, string(m.Protocol))
 		}
 	}
-	if u, err := url.Parse(m.URL); m.URL != "" && (err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "") {
-		l.wrong(key+".url", "is not a WebSocket URL; write for example wss://controller.example:443/usp")
-	}
+	l.checkControllerURL(key+".url", m, transports)
 }
 
 // minToken is the shortest console token, in characters: who guesses it owns the

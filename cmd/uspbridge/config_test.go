@@ -51,7 +51,10 @@ usp:
   endpoint_id: "os::{oui}-{serial}"
   mtp:
     websocket: {listen: ":8548", path: /agents, tls: {cert: "", key: "", min_version: 1.3, ciphers: modern,
-                client_ca: "", client_auth: require, client_crl: ""}}
+                client_ca: "", client_auth: require, client_crl: ""},
+                client: {tls: {ca: "", cert: "", key: "", server_name: s}, rate: 5, concurrent: 6, max_connections: 7, timeout: 8s}}
+    uds: {listen: /tmp/usp.sock, mode: "0600", endpoint_id: "self::bridge"}
+    coap: {listen: ":5683", path: /c, address: "usp.example:5683", any_reply: true, tls: {cert: "", key: "", ca: ""}}
     mqtt:  {broker: "ssl://broker.example:8883", version: "5.0", topic: "usp/{endpoint_id}",
             username: "mu", password: "mp", client_id: "c", tls: {ca: "", cert: "", key: "", server_name: "b"}, trusted: false,
             connections: shared, qos: 0, keep_alive: 2m, session_expiry: 1h, will: {topic: w, payload: p, qos: 2, retain: true}}
@@ -66,6 +69,9 @@ usp:
     - {endpoint_id: "proto::c2", role: Untrusted, mtp: {protocol: STOMP, destination: /queue/c2}, session: {context: required, security: forbidden, max_record: 64KiB}}
     - {endpoint_id: "proto::c3", role: Untrusted, mtp: {protocol: WebSocket, url: "wss://c3.example/usp"}}
     - {endpoint_id: "proto::c4", role: Support}
+    - {endpoint_id: "proto::c5", role: Untrusted, mtp: {protocol: UDS, url: "unix:///run/c5.sock"}}
+    - {endpoint_id: "proto::c6", role: Untrusted, mtp: {protocol: CoAP, url: "coaps://c6.example/usp"}}
+    - {endpoint_id: "proto::c7", role: Untrusted, mtp: {protocol: UDS}}
   roles:
     - {name: Support, secured: true, permissions: [{targets: ["Device.WiFi.", "Device.Reboot()"], param: rw-n, obj: r---, instantiated_obj: -w--, command_event: r-x-}]}
     - name: Untrusted
@@ -98,7 +104,10 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 		USP: USPConfig{
 			EndpointID: "os::{oui}-{serial}",
 			MTP: MTPConfig{
-				WebSocket: WebSocketConfig{Listen: ":8548", Path: "/agents", TLS: ServerTLS{MinVersion: "1.3", Ciphers: "modern", ClientAuth: "require"}},
+				WebSocket: WebSocketConfig{Listen: ":8548", Path: "/agents", TLS: ServerTLS{MinVersion: "1.3", Ciphers: "modern", ClientAuth: "require"},
+					Client: WebSocketClient{TLS: ClientTLS{ServerName: "s"}, Rate: 5, Concurrent: 6, MaxConnections: 7, Timeout: Duration(8 * time.Second)}},
+				UDS:  UDSConfig{Listen: "/tmp/usp.sock", Mode: 0o600, EndpointID: "self::bridge"},
+				CoAP: CoAPConfig{Listen: ":5683", Path: "/c", Address: "usp.example:5683", AnyReply: true},
 				MQTT: MQTTConfig{Broker: "ssl://broker.example:8883", Version: "5.0", Topic: "usp/{endpoint_id}",
 					Username: "mu", Password: "mp", ClientID: "c", TLS: ClientTLS{ServerName: "b"}, Connections: "shared", QoS: "0", KeepAlive: Duration(2 * time.Minute),
 					SessionExpiry: Duration(time.Hour), Will: WillConfig{"w", "p", "2", true}, on: true},
@@ -111,6 +120,9 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 					Session: ControllerSession{Context: "required", Security: "forbidden", MaxRecord: 64 << 10}},
 				{EndpointID: "proto::c3", Role: "Untrusted", MTP: ControllerMTP{Protocol: "WebSocket", URL: "wss://c3.example/usp"}},
 				{EndpointID: "proto::c4", Role: "Support", MTP: ControllerMTP{}},
+				{EndpointID: "proto::c5", Role: "Untrusted", MTP: ControllerMTP{Protocol: "UDS", URL: "unix:///run/c5.sock"}},
+				{EndpointID: "proto::c6", Role: "Untrusted", MTP: ControllerMTP{Protocol: "CoAP", URL: "coaps://c6.example/usp"}},
+				{EndpointID: "proto::c7", Role: "Untrusted", MTP: ControllerMTP{Protocol: "UDS"}},
 			},
 			Roles: []RoleConfig{
 				{"Support", true, []PermissionConfig{{[]Target{"Device.WiFi.", "Device.Reboot()"}, "rw-n", "r---", "-w--", "r-x-"}}},
@@ -367,9 +379,9 @@ func TestConfigRefused(t *testing.T) {
     - {endpoint_id: a::d, role: Untrusted, mtp: {protocol: WebSocket}}
     - {endpoint_id: a::e, role: Untrusted, mtp: {topic: t}}
     - {endpoint_id: a::f, role: Untrusted, mtp: {protocol: WebSocket, url: 'http://x/'}}
-    - {endpoint_id: a::g, role: Untrusted, mtp: {protocol: CoAP}}
+    - {endpoint_id: a::g, role: Untrusted, mtp: {protocol: XMPP}}
 `, want: []string{
-			`bridge.yaml:10: usp.controllers[7].mtp.protocol: "CoAP" is not known; use WebSocket, MQTT, STOMP`}},
+			`bridge.yaml:10: usp.controllers[7].mtp.protocol: "XMPP" is not known; use WebSocket, MQTT, STOMP, UDS, CoAP`}},
 		{name: "controllers' addresses", yaml: `usp:
   controllers:
     - {endpoint_id: nobody, role: Untrusted}
@@ -379,6 +391,10 @@ func TestConfigRefused(t *testing.T) {
     - {endpoint_id: a::d, role: Untrusted, mtp: {protocol: WebSocket}}
     - {endpoint_id: a::e, role: Untrusted, mtp: {topic: t}}
     - {endpoint_id: a::f, role: Untrusted, mtp: {protocol: WebSocket, url: 'http://x/'}}
+    - {endpoint_id: a::g, role: Untrusted, mtp: {protocol: CoAP, url: 'coap:///usp'}}
+    - {endpoint_id: a::h, role: Untrusted, mtp: {protocol: UDS}}
+    - {endpoint_id: a::i, role: Untrusted, mtp: {protocol: UDS, url: 'unix://run/c'}}
+    - {endpoint_id: a::j, role: Untrusted, mtp: {url: 'ws://x/'}}
 `, want: []string{
 			`bridge.yaml:3: usp.controllers[0].endpoint_id: endpoint id "nobody": want scheme:authority:instance`,
 			`bridge.yaml:4: usp.controllers[1].role: "root" is not a role; use one of ["Full Access" "Untrusted"], or add it to usp.roles`,
@@ -386,7 +402,46 @@ func TestConfigRefused(t *testing.T) {
 			`bridge.yaml:6: usp.controllers[3].mtp.protocol: MQTT is off: add a section usp.mtp.mqtt`,
 			`bridge.yaml:7: usp.controllers[4].mtp.url: must not be empty: it is where a controller is reached by WebSocket`,
 			`bridge.yaml:8: usp.controllers[5].mtp.topic: is for protocol MQTT, but this controller's is ""`,
-			`bridge.yaml:9: usp.controllers[6].mtp.url: is not a WebSocket URL; write for example wss://controller.example:443/usp`}},
+			`bridge.yaml:9: usp.controllers[6].mtp.url: is not a WebSocket URL; write for example wss://controller.example:443/usp`,
+			`bridge.yaml:10: usp.controllers[7].mtp.protocol: CoAP is off: set usp.mtp.coap.listen, for example :5683; controllers answer there`,
+			`bridge.yaml:10: usp.controllers[7].mtp.url: is not a CoAP URL; write for example coaps://controller.example:5684/usp`,
+			`bridge.yaml:11: usp.controllers[8].mtp.url: must not be empty, since usp.mtp.uds.listen is: the controller has no socket to connect to, and none to be reached at`,
+			`bridge.yaml:12: usp.controllers[9].mtp.url: is not a UDS URL; write for example unix:///run/controller/usp.sock`,
+			`bridge.yaml:13: usp.controllers[10].mtp.url: is for protocol WebSocket, UDS or CoAP, but this controller's is ""`}},
+		{name: "connections to controllers", yaml: `usp:
+  mtp:
+    websocket:
+      client:
+        rate: 0
+        max_connections: 0
+        timeout: 0s
+        tls: {cert: a}
+    uds:
+      listen: usp.sock
+      endpoint_id: me
+`, want: []string{
+			`bridge.yaml:5: usp.mtp.websocket.client.rate: must be more than 0`,
+			`bridge.yaml:6: usp.mtp.websocket.client.max_connections: must be more than 0`,
+			`bridge.yaml:7: usp.mtp.websocket.client.timeout: must be more than 0`,
+			`bridge.yaml:8: usp.mtp.websocket.client.tls: cert and key must both be set, or neither`,
+			`bridge.yaml:10: usp.mtp.uds.listen: "usp.sock" is not an absolute path; write for example /run/uspbridge/usp.sock`,
+			`bridge.yaml:11: usp.mtp.uds.endpoint_id: endpoint id "me": want scheme:authority:instance`}},
+		{name: "mode", yaml: "usp: {mtp: {uds: {mode: '0999'}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.uds.mode: "0999" are no permissions in octal; write for example 0660`}},
+		{name: "CoAP that is off", yaml: "usp: {mtp: {coap: {address: 'a:1'}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.coap.listen: must be set, for example :5683: without it CoAP is off and the section's other keys do nothing`}},
+		{name: "CoAP", yaml: `usp:
+  mtp:
+    coap:
+      listen: 5683
+      path: usp
+      address: ":5683"
+      tls: {key: k}
+`, want: []string{
+			`bridge.yaml:4: usp.mtp.coap.listen: "5683" is not an address; write for example :7547 or 127.0.0.1:7547`,
+			`bridge.yaml:5: usp.mtp.coap.path: "usp" is not a path; write for example /usp`,
+			`bridge.yaml:6: usp.mtp.coap.address: ":5683" is not a host and port; write for example acs.example:3478`,
+			`bridge.yaml:7: usp.mtp.coap.tls: cert and key must both be set, or neither`}},
 		{name: "sessions", yaml: `usp:
   sessions: {most: 0, idle: 0s}
   controllers:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent"
 	"github.com/uspbridge/uspbridge/usp/client"
+	"github.com/uspbridge/uspbridge/usp/mtp/uds"
 )
 
 const defaultBridge = "ws://127.0.0.1:7548/usp"
@@ -32,7 +34,7 @@ type agentFlags struct {
 func (a *app) addAgentFlags(cmd *cobra.Command) *agentFlags {
 	f := new(agentFlags)
 	cmd.Flags().StringVar(&f.to, "to", "", "endpoint id of the agent (required)")
-	cmd.Flags().StringVar(&f.url, "bridge", a.env(envBridge, defaultBridge), "USP WebSocket URL of the bridge")
+	cmd.Flags().StringVar(&f.url, "bridge", a.env(envBridge, defaultBridge), "USP WebSocket URL of the bridge, or unix:///path of its socket")
 	a.addTokenFlag(cmd, &f.token)
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 45*time.Second, "how long to wait for the answer")
 	return f
@@ -53,7 +55,7 @@ func (a *app) withOpenAgent(ctx context.Context, f *agentFlags, run func(ctx con
 	if err := usp.EndpointID(f.to).Validate(); err != nil {
 		return usagef("--to: %v", err)
 	}
-	if err := checkURL("--bridge", f.url, defaultBridge, "ws", "wss"); err != nil {
+	if err := checkBridgeURL(f.url); err != nil {
 		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, f.timeout)
@@ -69,11 +71,23 @@ func (a *app) withOpenAgent(ctx context.Context, f *agentFlags, run func(ctx con
 	return explainFailure(run(ctx, session{c, usp.EndpointID(f.to)}))
 }
 
+// checkBridgeURL wants the URL of a WebSocket server or of a Unix domain socket.
+func checkBridgeURL(text string) error {
+	path, socket := strings.CutPrefix(text, uds.Scheme)
+	if !socket {
+		return checkURL("--bridge", text, defaultBridge, "ws", "wss")
+	}
+	if err := uds.CheckPath(path); err != nil {
+		return usagef("--bridge: %v", err)
+	}
+	return nil
+}
+
 // explainDial says what to do about a bridge that could not be connected to.
 func explainDial(err error) error {
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w; start one with `uspbridge serve`, or name its WebSocket server with --bridge", err)
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w; start one with `uspbridge serve`, or name its WebSocket server or socket with --bridge", err)
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		return fmt.Errorf("%w; the environment variable SSL_CERT_FILE can name a PEM file with its CA", err)
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/servertls"
 	"github.com/uspbridge/uspbridge/usp/mtp"
-	"github.com/uspbridge/uspbridge/usp/mtp/websocket"
 )
 
 // transport is a configured transport and the section that configures it.
@@ -28,9 +27,21 @@ func newTransports(cfg *Config, who *identity, log *slog.Logger, metrics prometh
 		all = append(all, transport{t, section})
 		return nil
 	}
-	if cfg.USP.MTP.WebSocket.Listen != "" {
+	if cfg.USP.webSocketOn() {
 		t, err := newWebSocket(cfg, who, log, metrics, tlsMetrics)
 		if err := add("usp.mtp.websocket", t, err); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.USP.udsOn() {
+		t, err := newUDS(cfg.USP.MTP.UDS, log, metrics)
+		if err := add("usp.mtp.uds", t, err); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.USP.MTP.CoAP.Listen != "" {
+		t, err := newCoAP(cfg.USP.MTP.CoAP, log, metrics)
+		if err := add("usp.mtp.coap", t, err); err != nil {
 			return nil, err
 		}
 	}
@@ -47,23 +58,6 @@ func newTransports(cfg *Config, who *identity, log *slog.Logger, metrics prometh
 		}
 	}
 	return all, nil
-}
-
-func newWebSocket(cfg *Config, who *identity, log *slog.Logger, metrics prometheus.Registerer, tlsMetrics *servertls.Metrics) (mtp.Transport, error) {
-	c := websocket.Config{
-		Listen: cfg.USP.MTP.WebSocket.Listen, Path: cfg.USP.MTP.WebSocket.Path, Token: string(cfg.Console.Token),
-		Identity: who, RequireProof: bool(cfg.USP.Trust.RequireProof), Log: log.With("mtp", "websocket"), Registerer: metrics,
-	}
-	listener := cfg.USP.MTP.WebSocket.TLS
-	listener.ClientAuth = cfg.USP.Trust.clientAuth(listener)
-	secure, err := listener.server("websocket", log, tlsMetrics)
-	if err != nil {
-		return nil, err
-	}
-	if secure != nil {
-		c.TLS, c.ErrorLog = secure.TLS(), secure.ErrorLog()
-	}
-	return websocket.NewServer(c)
 }
 
 // config returns what a client needs for TLS; it is used only where the

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
@@ -18,9 +19,11 @@ import (
 type controllerAddress struct {
 	order   int64
 	address mtp.Address
+	target  mtp.Target // URL "": no session that the agent opens
 }
 
-func compileMTPs(class *class, s *state, tables map[rowKey][]uint32, controller dm.Instance) []controllerAddress {
+func compileMTPs(spec *localSpec, s *state, tables map[rowKey][]uint32, controller dm.Instance) []controllerAddress {
+	class := spec.classAt(controllerMTP)
 	var out []controllerAddress
 	for _, n := range tables[rowKey{class, controller}] {
 		k := rowKey{class, controller.Append(n)}
@@ -28,58 +31,83 @@ func compileMTPs(class *class, s *state, tables map[rowKey][]uint32, controller 
 			continue
 		}
 		a := mtp.Address{Protocol: mtp.Protocol(s.named(k, "Protocol"))}
+		var to mtp.Target
 		switch a.Protocol {
 		case mtp.MQTT:
 			a.Topic = s.named(k, "MQTT.Topic")
 		case mtp.STOMP:
 			a.Destination = s.named(k, "STOMP.Destination")
 		case mtp.WebSocket:
-			a.URL = webSocketURL(s, k)
+			a.URL = hostURL(s, k, "WebSocket.", "ws")
+			to = mtp.Target{
+				URL: a.URL, KeepAlive: secondsOf(s, k, "WebSocket.KeepAliveInterval"),
+				Retry: retryPolicy(secondsOf(s, k, "WebSocket.SessionRetryMinimumWaitInterval"), float64(number(s.named(k, "WebSocket.SessionRetryIntervalMultiplier")))/1000),
+			}
+		case mtp.CoAP:
+			a.URL = hostURL(s, k, "CoAP.", "coap")
+		case mtp.UDS:
+			a.URL = socketURL(spec, s, k)
+			to = mtp.Target{URL: a.URL, Retry: udsRetry}
 		}
-		out = append(out, controllerAddress{order: number(s.named(k, "Order")), address: a})
+		out = append(out, controllerAddress{order: number(s.named(k, "Order")), address: a, target: to})
 	}
 	slices.SortStableFunc(out, func(x, y controllerAddress) int { return int(min(max(x.order-y.order, -1), 1)) })
 	return out
 }
 
-// webSocketURL returns where to connect to a controller, "" if it connects to
-// us.
-func webSocketURL(s *state, k rowKey) string {
-	host := s.named(k, "WebSocket.Host")
+func secondsOf(s *state, k rowKey, rel string) time.Duration {
+	return time.Duration(number(s.named(k, rel))) * time.Second
+}
+
+// hostURL returns where a controller is connected to, "" if it has no host: it
+// connects to us. The scheme is the one without encryption; an s is added with.
+func hostURL(s *state, k rowKey, object, scheme string) string {
+	host := s.named(k, object+"Host")
 	if host == "" {
 		return ""
 	}
-	u := url.URL{Scheme: "ws", Host: net.JoinHostPort(host, s.named(k, "WebSocket.Port")), Path: s.named(k, "WebSocket.Path")}
-	if s.named(k, "WebSocket.EnableEncryption") == "true" {
-		u.Scheme = "wss"
+	u := url.URL{Scheme: scheme, Host: net.JoinHostPort(host, s.named(k, object+"Port")), Path: s.named(k, object+"Path")}
+	if s.named(k, object+"EnableEncryption") == "true" {
+		u.Scheme += "s"
 	}
 	return u.String()
 }
 
+// hostSchemes are the schemes of controllers' URLs and their ports.
+var hostSchemes = map[mtp.Protocol]map[string]int{
+	mtp.WebSocket: {"ws": 80, "wss": 443},
+	mtp.CoAP:      {"coap": 5683, "coaps": 5684},
+}
+
 // setAddress writes a configured address into the values of a controller's MTP
-// row.
-func setAddress(values map[string]string, a mtp.Address) error {
+// row. Sockets has the instance of the socket at a path.
+func setAddress(values map[string]string, a mtp.Address, sockets map[string]uint32) error {
 	values["Protocol"] = string(a.Protocol)
 	switch a.Protocol {
 	case mtp.MQTT:
 		values["MQTT.Topic"] = a.Topic
 	case mtp.STOMP:
 		values["STOMP.Destination"] = a.Destination
-	case mtp.WebSocket:
+	case mtp.UDS:
+		if a.URL != "" {
+			values["UDS.UnixDomainSocketRef"] = socketPath(sockets[a.URL])
+		}
+	case mtp.WebSocket, mtp.CoAP:
 		if a.URL == "" {
 			return nil
 		}
 		u, err := url.Parse(a.URL)
-		if err != nil || u.Hostname() == "" || u.Scheme != "ws" && u.Scheme != "wss" {
-			return fmt.Errorf("%q is not a ws:// or wss:// URL", a.URL)
+		ports := hostSchemes[a.Protocol]
+		if err != nil || u.Hostname() == "" || ports[u.Scheme] == 0 {
+			return fmt.Errorf("%q is not a %s URL", a.URL, a.Protocol)
 		}
 		port := u.Port()
 		if port == "" {
-			port = strconv.Itoa(map[string]int{"ws": 80, "wss": 443}[u.Scheme])
+			port = strconv.Itoa(ports[u.Scheme])
 		}
-		values["WebSocket.Host"], values["WebSocket.Port"] = u.Hostname(), port
-		values["WebSocket.Path"] = u.Path
-		values["WebSocket.EnableEncryption"] = strconv.FormatBool(u.Scheme == "wss")
+		object := string(a.Protocol) + "."
+		values[object+"Host"], values[object+"Port"], values[object+"Path"] = u.Hostname(), port, u.Path
+		values[object+"EnableEncryption"] = strconv.FormatBool(u.Scheme == "wss" || u.Scheme == "coaps")
 	}
 	return nil
 }

@@ -87,6 +87,7 @@ func (h *Host) adopt(d *device, tx *txn) {
 		return
 	}
 	h.keepVolatile(tx)
+	h.dial(tx.a.id, tx.base, tx.next)
 	subscriptions := h.touched(tx, h.classes.subscription)
 	if subscriptions {
 		tx.a.mu.Lock()

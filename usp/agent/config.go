@@ -112,6 +112,10 @@ type Config struct {
 	// BuiltinController speaks for the command line (default BuiltinController).
 	BuiltinController usp.EndpointID
 
+	// Known returns the agents that are hosted when Run begins; nil: none. It is
+	// asked if the configured controllers are ones that agents connect to.
+	Known func(ctx context.Context) ([]usp.EndpointID, error)
+
 	// Deadline ends what may have to ask a device (default 30 s).
 	Deadline time.Duration
 	// AgentAddress returns an agent's own address on a transport: its topic or
@@ -144,6 +148,9 @@ func (c *Config) validate() error {
 	}
 	if c.AgentAddress == nil {
 		c.AgentAddress = func(p mtp.Protocol, _ usp.EndpointID) mtp.Address { return mtp.Address{Protocol: p} }
+	}
+	if c.Known == nil {
+		c.Known = func(context.Context) ([]usp.EndpointID, error) { return nil, nil }
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -186,9 +193,9 @@ func (c *Config) validateControllers() error {
 			return err
 		}
 		switch ctl.MTP.Protocol {
-		case "", mtp.WebSocket, mtp.MQTT, mtp.STOMP:
+		case "", mtp.WebSocket, mtp.MQTT, mtp.STOMP, mtp.UDS, mtp.CoAP:
 		default:
-			return fmt.Errorf("agent: controller %s: protocol %q: want WebSocket, MQTT or STOMP", ctl.EndpointID, ctl.MTP.Protocol)
+			return fmt.Errorf("agent: controller %s: protocol %q: want WebSocket, MQTT, STOMP, UDS or CoAP", ctl.EndpointID, ctl.MTP.Protocol)
 		}
 	}
 	return nil

@@ -38,6 +38,7 @@ type Host struct {
 	sessions  *e2e.Table
 	builtin   *controller
 	protocols []string
+	dialing   map[mtp.Protocol]mtp.Dialing // the transports that open sessions
 
 	challengeKeys map[uint32]string // of the configured challenges, by instance
 
@@ -69,7 +70,7 @@ func New(cfg Config) (*Host, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, log: cfg.Log, started: cfg.Now()}
+	h := &Host{cfg: cfg, log: cfg.Log, started: cfg.Now(), dialing: map[mtp.Protocol]mtp.Dialing{}}
 	var err error
 	connected := brokersOf(cfg.Transports)
 	if h.spec, err = newLocalSpec(declarations(connected)); err != nil {
@@ -86,6 +87,9 @@ func New(cfg Config) (*Host, error) {
 	for _, t := range cfg.Transports {
 		if p := string(t.Protocol()); !slices.Contains(h.protocols, p) {
 			h.protocols = append(h.protocols, p)
+		}
+		if d, ok := t.(mtp.Dialing); ok {
+			h.dialing[t.Protocol()] = d
 		}
 	}
 	h.schemas = newSchemas(h.spec.schema)
@@ -134,6 +138,10 @@ func (h *Host) seedState(ctx context.Context) (*state, error) {
 			s.put(h.spec.classAt(path), row, nil)
 		}
 	}
+	sockets, err := h.seedSockets(ctx, s)
+	if err != nil {
+		return nil, err
+	}
 	var ids []string
 	for _, c := range h.cfg.Controllers {
 		ids = append(ids, string(c.EndpointID))
@@ -151,7 +159,7 @@ func (h *Host) seedState(ctx context.Context) (*state, error) {
 			continue
 		}
 		values := map[string]string{"Enable": "true"}
-		if err := setAddress(values, c.MTP); err != nil {
+		if err := setAddress(values, c.MTP, sockets); err != nil {
 			return nil, fmt.Errorf("controller %s: %w", c.EndpointID, err)
 		}
 		h.spec.refersToBroker(s, values)
@@ -214,14 +222,15 @@ func (h *Host) seedNumbers(ctx context.Context, kind string, first uint32, names
 	}
 }
 
-// Run retries notifications, keeps schedules and reports operations that were
-// interrupted, until ctx ends; then it waits for what is in work.
+// Run retries notifications, keeps schedules, opens the sessions that agents are to
+// have with controllers and reports operations that were interrupted, until ctx ends; then it waits for what is in work.
 func (h *Host) Run(ctx context.Context) error {
 	defer h.close()
 	if err := h.failInterrupted(ctx); err != nil && ctx.Err() == nil {
 		return err
 	}
 	h.background.Go(func() { h.sessions.Run(h.ctx) })
+	h.background.Go(func() { h.dialKnown(ctx) })
 	return h.due.run(ctx)
 }
 
@@ -240,6 +249,7 @@ func (h *Host) close() {
 func (h *Host) Hosted(ctx context.Context, id usp.EndpointID) error {
 	return h.locked(ctx, id, func(d *device, tx *txn) error {
 		var notes []*notification
+		h.dial(id, nil, tx.base)
 		for _, c := range tx.base.index(h.spec).byInstance {
 			if !c.enabled || len(c.mtps) == 0 {
 				continue
@@ -253,14 +263,18 @@ func (h *Host) Hosted(ctx context.Context, id usp.EndpointID) error {
 	})
 }
 
-// connectAll sends Connect records to all controllers that have an address: an
-// agent whose device has rebooted begins anew, though the bridge's connection to
-// the broker has lasted (R-MTP.6).
+// connectAll sends Connect records to all controllers that have an address, and
+// tries at once for the sessions that are to be opened: an agent whose device has
+// rebooted begins anew, though the bridge's connection to the broker has lasted
+// (R-MTP.6, R-WS.21).
 func (h *Host) connectAll(ctx context.Context, id usp.EndpointID, s *state) {
 	for _, c := range s.index(h.spec).byInstance {
 		if c.enabled {
 			h.connect(ctx, id, c)
 		}
+	}
+	for k := range h.dials(s) {
+		h.dialing[k.protocol].Again(id, k.controller)
 	}
 }
 
@@ -320,6 +334,7 @@ func (h *Host) Forget(ctx context.Context, id usp.EndpointID) error {
 	if err := h.cfg.Store.Commit(ctx, &b); err != nil {
 		return fmt.Errorf("agent %s: %w", id, err)
 	}
+	h.dial(id, a.state.Load(), nil)
 	a.state.Store(h.seed)
 	h.agents.forget(a)
 	return nil

@@ -23,6 +23,7 @@ const (
 	permissionTable   = "Device.LocalAgent.ControllerTrust.Role.{i}.Permission.{i}."
 	credentialTable   = "Device.LocalAgent.ControllerTrust.Credential.{i}."
 	challengeTable    = "Device.LocalAgent.ControllerTrust.Challenge.{i}."
+	socketTable       = "Device.UnixDomainSockets.UnixDomainSocket.{i}."
 	certificateTable  = "Device.LocalAgent.Certificate.{i}."
 	periodicEvent     = "Device.LocalAgent.Periodic!"
 	transferEvent     = "Device.LocalAgent.TransferComplete!"
@@ -31,8 +32,8 @@ const (
 // declarations lists the agent's own objects; parents come before children.
 func declarations(b brokers) []objectDecl {
 	var all []objectDecl
-	for _, part := range [][]objectDecl{agentObjects(), mtpBrokerObjects(b), controllerObjects(b), sessionObjects(), subscriptionObjects(), requestObjects(), trustObjects(), challengeObjects(), certificateObjects(),
-		bulkObjects(), bulkTransportObjects(), mqttObjects(b.mqtt), stompObjects(b.stomp)} {
+	for _, part := range [][]objectDecl{agentObjects(), mtpBrokerObjects(b), controllerObjects(), controllerMTPObjects(b), sessionObjects(), subscriptionObjects(), requestObjects(), trustObjects(), challengeObjects(), certificateObjects(),
+		bulkObjects(), bulkTransportObjects(), mqttObjects(b.mqtt), stompObjects(b.stomp), socketObjects()} {
 		all = append(all, part...)
 	}
 	return all

@@ -13,8 +13,8 @@ import (
 	"github.com/uspbridge/uspbridge/usp/record/e2e"
 )
 
-func controllerObjects(b brokers) []objectDecl {
-	return append([]objectDecl{
+func controllerObjects() []objectDecl {
+	return []objectDecl{
 		{
 			path: controllerTable, access: dm.AddDelete, kind: store.Controller,
 			unique: [][]string{{"EndpointID"}}, fixed: [][]string{{"Alias"}},
@@ -46,23 +46,6 @@ func controllerObjects(b brokers) []objectDecl {
 			text("ResultTypeFilter", "Both", oneOf("Success", "Failure", "Both")),
 		}},
 		{
-			path: controllerMTP, access: dm.AddDelete, kind: store.Controller,
-			unique: [][]string{{"Protocol"}}, fixed: [][]string{{"Alias"}},
-			params: []paramDecl{
-				alias(),
-				boolean("Enable", "false"),
-				text("Protocol", "", oneOf("", "WebSocket", "MQTT", "STOMP")),
-				unsigned("Order", "1", 1, math.MaxUint32),
-			},
-			added: controllerMTPAdded,
-		},
-		{path: controllerMTP + "WebSocket.", params: []paramDecl{
-			text("Host", "", size(0, 256)),
-			unsigned("Port", "443", 1, 65535),
-			text("Path", "", nil),
-			boolean("EnableEncryption", "true"),
-		}},
-		{
 			path: bootParameter, access: dm.AddDelete, kind: store.Controller,
 			unique: [][]string{{"ParameterName"}}, fixed: [][]string{{"Alias"}},
 			params: []paramDecl{
@@ -72,7 +55,7 @@ func controllerObjects(b brokers) []objectDecl {
 			},
 			added: bootParameterAdded,
 		},
-	}, controllerBrokerObjects(b)...)
+	}
 }
 
 // controllerBrokerObjects are how a controller is reached over a broker. It is
@@ -113,6 +96,46 @@ func (s *localSpec) refersToBroker(st *state, values map[string]string) {
 	case string(mtp.STOMP):
 		refer("STOMP.Reference", stompConnection)
 	}
+}
+
+// controllerMTPObjects say how a controller is reached. Where a WebSocket or CoAP
+// row has no Host, and a UDS row no socket to connect to, the controller comes to
+// us.
+func controllerMTPObjects(b brokers) []objectDecl {
+	return append([]objectDecl{
+		{
+			path: controllerMTP, access: dm.AddDelete, kind: store.Controller,
+			unique: [][]string{{"Protocol"}}, fixed: [][]string{{"Alias"}},
+			params: []paramDecl{
+				alias(),
+				boolean("Enable", "false"),
+				text("Protocol", "", oneOf("", "WebSocket", "MQTT", "STOMP", "UDS", "CoAP")),
+				unsigned("Order", "1", 1, math.MaxUint32),
+			},
+			added: controllerMTPAdded,
+		},
+		{path: controllerMTP + "WebSocket.", params: []paramDecl{
+			text("Host", "", size(0, 256)),
+			unsigned("Port", "443", 1, 65535),
+			text("Path", "", nil),
+			boolean("EnableEncryption", "true"),
+			unsigned("KeepAliveInterval", "30", 1, math.MaxUint32),
+			unsigned("SessionRetryMinimumWaitInterval", "5", 1, 65535),
+			unsigned("SessionRetryIntervalMultiplier", "2000", 1000, 65535),
+			computed("CurrentRetryCount", dm.TypeUnsignedInt, func(v *view, inst dm.Instance) string {
+				return strconv.Itoa(currentRetries(v, inst))
+			}),
+		}},
+		{path: controllerMTP + "UDS.", params: []paramDecl{
+			{name: "UnixDomainSocketRef", access: dm.ReadWrite, typ: dm.TypeString, refs: socketTable},
+		}},
+		{path: controllerMTP + "CoAP.", params: []paramDecl{
+			text("Host", "", size(0, 256)),
+			unsigned("Port", "5683", 1, 65535),
+			text("Path", "", nil),
+			boolean("EnableEncryption", "true"),
+		}},
+	}, controllerBrokerObjects(b)...)
 }
 
 func controllerCommands() []commandDecl {
@@ -169,7 +192,7 @@ func controllerMTPAdded(c *rowChange) error {
 			taken[r.values[c.key.class.byName["Protocol"].index]] = true
 		}
 	}
-	for _, p := range []string{"WebSocket", "MQTT", "STOMP"} {
+	for _, p := range []string{"WebSocket", "MQTT", "STOMP", "UDS", "CoAP"} {
 		if c.get("Protocol") == "" && !taken[p] {
 			c.set("Protocol", p)
 		}
@@ -245,7 +268,7 @@ func (d *derived) compileControllers(spec *localSpec, s *state) {
 		if s.bans(spec, roles) {
 			c.enabled = false // nothing comes from a banned controller, and nothing goes to it
 		}
-		c.mtps = compileMTPs(spec.classAt(controllerMTP), s, d.tables, k.inst)
+		c.mtps = compileMTPs(spec, s, d.tables, k.inst)
 		boot := spec.classAt(bootParameter)
 		for _, b := range d.tables[rowKey{boot, k.inst}] {
 			bk := rowKey{boot, k.inst.Append(b)}

@@ -36,8 +36,9 @@ type inbound struct {
 
 // connected is a new connection of a controller, to be greeted.
 type connected struct {
-	peer usp.EndpointID
-	via  mtp.Address
+	peer    usp.EndpointID
+	via     mtp.Address
+	greeted chan struct{} // closed when the Connect record is sent, or never will be
 }
 
 // Receive takes a record from a transport. It returns an error for what is no
@@ -119,6 +120,9 @@ func (h *Host) process(id usp.EndpointID, job any) {
 			h.log.Error("a message met a defect of the program and was dropped", "agent", id, "defect", defect, "stack", string(debug.Stack()))
 		}
 	}()
+	if c, ok := job.(*connected); ok {
+		defer close(c.greeted)
+	}
 	ctx, cancel := context.WithTimeout(h.ctx, h.cfg.Deadline)
 	defer cancel()
 	if _, _, err := h.cfg.Devices.Model(ctx, id); err != nil {
@@ -291,21 +295,36 @@ func stillSent(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
 }
 
-// Connected greets a controller that has connected to one of the agents. A
-// connection for all agents names none, and none greets it.
+// Connected greets a controller that one of the agents has a new connection with,
+// and returns when that is done: other records come behind (R-MTP.6). A connection
+// for all agents names none, and none greets it.
 func (h *Host) Connected(peer, local usp.EndpointID, via mtp.Address) {
-	if peer != "" && local != "" && via.Protocol == mtp.WebSocket {
-		h.dispatch.submit(local, &connected{peer: peer, via: via})
+	if peer == "" || local == "" || connectRecord[via.Protocol] == nil {
+		return
+	}
+	c := &connected{peer: peer, via: via, greeted: make(chan struct{})}
+	if !h.dispatch.submit(local, c) {
+		return
+	}
+	select {
+	case <-c.greeted:
+	case <-h.ctx.Done():
 	}
 }
 
-// greet sends the WebSocketConnect record (R-MTP.6).
+// connectRecord makes the Connect record of transports with connections of two
+// endpoints.
+var connectRecord = map[mtp.Protocol]func(from, to usp.EndpointID, version string) ([]byte, error){
+	mtp.WebSocket: record.WebSocketConnect, mtp.UDS: record.UDSConnect,
+}
+
+// greet sends the Connect record (R-MTP.6).
 func (h *Host) greet(ctx context.Context, a *agent, c *connected) {
 	to := a.state.Load().index(h.spec).controllers[c.peer]
 	if to == nil || !to.enabled {
 		return
 	}
-	rec, err := record.WebSocketConnect(a.id, to.endpoint, usp.RecordVersion)
+	rec, err := connectRecord[c.via.Protocol](a.id, to.endpoint, usp.RecordVersion)
 	if err == nil {
 		err = h.toAddress(ctx, a.id, to.endpoint, c.via, rec)
 	}

@@ -246,7 +246,7 @@ func TestConfig(t *testing.T) {
 		{"reserved", func(c *Config) { c.Controllers[1].EndpointID = BuiltinController }, "reserved"},
 		{"role", func(c *Config) { c.Controllers[1].Role = "King" }, `unknown role "King"`},
 		{"protocol", func(c *Config) { c.Controllers[1].MTP.Protocol = "Pigeon" }, `protocol "Pigeon"`},
-		{"url", func(c *Config) { c.Controllers[1].MTP = mtp.Address{Protocol: mtp.WebSocket, URL: "http://x"} }, "ws:// or wss://"},
+		{"url", func(c *Config) { c.Controllers[1].MTP = mtp.Address{Protocol: mtp.WebSocket, URL: "http://x"} }, "not a WebSocket URL"},
 		{"too many", func(c *Config) { c.Controllers = make([]ControllerConfig, 101) }, "at most 100"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
