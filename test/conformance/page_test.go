@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,7 +68,7 @@ them, and they fail where it is wrong.
 * **pass**: all metrics of the test hold.
 * **n/a**: the test is deprecated, or has a condition that an agent of the bridge does not meet; the reason stands below.
 * **not yet**: the test applies, and the bridge cannot do yet what it asks for.
-* **–**: a test of another transport.
+* **–**: a test of another transport. Over CoAP, which is obsolete, its own tests are played.
 
 Intervals that the plan gives in tens of seconds are shorter here, with the same ratios, unless the tests are run with
 ` + "`-plan-times`" + `. Where the plan lets the tester choose a subject, it is the one that the plan names as example.
@@ -80,6 +81,7 @@ func (o *outcomes) page(fields []column) string {
 	o.summary(&b, fields)
 	for _, s := range plan() {
 		fmt.Fprintf(&b, "\n## %d %s\n\n| test | title |", s.number, s.title)
+		fields := o.telling(s, fields)
 		for _, f := range fields {
 			fmt.Fprintf(&b, " %s %s |", f.over, f.gateway)
 		}
@@ -94,6 +96,17 @@ func (o *outcomes) page(fields []column) string {
 		s.reasons(&b)
 	}
 	return b.String()
+}
+
+// telling returns the columns of a section that have more than tests of another
+// transport.
+func (o *outcomes) telling(s section, fields []column) (some []column) {
+	for _, f := range fields {
+		if slices.ContainsFunc(s.cases, func(c testCase) bool { return o.of[outcome{c.number, f.gateway, f.over}] != elsewhere }) {
+			some = append(some, f)
+		}
+	}
+	return some
 }
 
 // reasons lists why tests have no script, those together that have one reason.

@@ -15,6 +15,7 @@ import (
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/client"
 	"github.com/uspbridge/uspbridge/usp/mtp"
+	"github.com/uspbridge/uspbridge/usp/mtp/coap"
 )
 
 // gateways are the kinds of CPE that cases are played with.
@@ -43,7 +44,7 @@ func extended(name, root string) *cpesim.Model {
 }
 
 // transports are those that cases are played over.
-func transports() []mtp.Protocol { return []mtp.Protocol{mtp.WebSocket, mtp.MQTT, mtp.STOMP} }
+func transports() []mtp.Protocol { return []mtp.Protocol{mtp.WebSocket, mtp.MQTT, mtp.STOMP, mtp.CoAP} }
 
 // TestTP469 plays the plan over each transport, one after the other, with both kinds
 // of CPE at once, and holds the results against the page.
@@ -98,7 +99,7 @@ func (f *field) playAll(t *testing.T, all *outcomes, timed bool) {
 // apart returns the status of a case that is not played here.
 func (f *field) apart(c testCase) status {
 	switch {
-	case c.over != "" && c.over != f.over:
+	case c.over != "" && c.over != f.over, c.over == "" && f.over == mtp.CoAP: // obsolete: its own cases will do
 		return elsewhere
 	case c.play == nil:
 		return c.status
@@ -122,6 +123,7 @@ func startBroker(t *testing.T, over mtp.Protocol) string {
 func newField(t *testing.T, f *field, keys map[string]any) *field {
 	t.Helper()
 	f.certificate = newCertificate(t)
+	f.udp.t = t
 	config := testenv.Config{Keys: bulkKeys(f.certificate)}
 	for _, id := range []usp.EndpointID{primaryID, secondaryID} {
 		row := testenv.ControllerRow{EndpointID: id, MTP: f.route(id)}
@@ -138,6 +140,10 @@ func newField(t *testing.T, f *field, keys map[string]any) *field {
 			"usp.mtp.stomp.broker": "tcp://" + f.broker, "usp.mtp.stomp.destination": f.address("agent", "{endpoint_id}"),
 			"usp.mtp.stomp.login": "guest", "usp.mtp.stomp.passcode": "guest",
 		})
+	}
+	config.Keys["usp.mtp.websocket.client.tls.ca"] = f.certificate.certFile
+	if f.over == mtp.CoAP {
+		config.Keys["usp.mtp.coap.listen"] = f.udpAddress(coapBridge)
 	}
 	maps.Copy(config.Keys, keys)
 	f.env = testenv.Start(t, program, config)
@@ -169,6 +175,8 @@ func (f *field) route(id usp.EndpointID) map[string]string {
 		return map[string]string{"protocol": "MQTT", "topic": f.address("controller", string(id))}
 	case mtp.STOMP:
 		return map[string]string{"protocol": "STOMP", "destination": f.address("controller", string(id))}
+	case mtp.CoAP:
+		return map[string]string{"protocol": "CoAP", "url": "coap://" + f.udpAddress(id) + "/usp"}
 	}
 	return nil
 }
@@ -185,6 +193,8 @@ func (f *field) link(t *testing.T, id usp.EndpointID) client.Link {
 		return testenv.MQTTLink(t, f.broker, f.address("controller", string(id)), agents)
 	case mtp.STOMP:
 		return testenv.STOMPLink(t, f.broker, f.address("controller", string(id)), agents)
+	case mtp.CoAP:
+		return coapLink(t, id, coap.Config{Listen: f.udpAddress(id)}, "coap://"+f.udpAddress(coapBridge)+"/usp")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
 	defer cancel()

@@ -57,6 +57,7 @@ type field struct {
 	session            map[string]string // of the primary controller's configuration
 	inbox              string            // where controllers send, if that is not where agents say
 	certificate        certificate       // of collectors that the bridge trusts
+	udp                udpAddresses      // of CoAP
 	primary, secondary *controller
 }
 

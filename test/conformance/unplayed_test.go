@@ -1,13 +1,5 @@
 package conformance
 
-// coapCases are the tests of section 5.
-func coapCases() []testCase {
-	return without(notApplicable, "deprecated by the plan", map[string]string{
-		"5.1": "A record in a CoAP message", "5.2": "A record that is too long for a CoAP message", "5.3": "An exchange", "5.4": "An exchange that times out",
-		"5.5": "A wrong method", "5.6": "A wrong format", "5.7": "A malformed record", "5.8": "DTLS",
-	})
-}
-
 // discoveryCases are the tests of section 8.
 func discoveryCases() []testCase {
 	return append(without(notApplicable, "conditional on discovery by DHCP: the bridge's controllers are configured", map[string]string{

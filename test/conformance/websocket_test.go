@@ -30,12 +30,12 @@ func generalMTPCases() []testCase {
 	})
 }
 
-// webSocketCases are the tests of section 7. Of the two ways that TR-369 has for a
-// WebSocket, the bridge's is that the controller connects.
+// webSocketCases are the tests of section 7. A session is opened by the controller
+// or by the agent.
 func webSocketCases() []testCase {
 	return forOnly(mtp.WebSocket, slices.Concat([]testCase{
-		{number: "7.1", title: "A session is established (by the controller)", play: func(t *trial) {
-			t.socket(socketConfig{}).get("Device.DeviceInfo.")
+		{number: "7.1", title: "A session is established, by either side", play: func(t *trial) {
+			t.eitherSide(func(s *socket) { s.get("Device.DeviceInfo.") })
 		}},
 		{number: "7.2", title: "There is one session between a controller and an agent", play: func(t *trial) {
 			first := t.socket(socketConfig{})
@@ -47,44 +47,58 @@ func webSocketCases() []testCase {
 			}
 			second.get("Device.DeviceInfo.")
 			first.closed()
+			third := t.listen(listenConfig{})
+			second.get("Device.DeviceInfo.") // the agent has not connected beside it
+			if err := second.conn.Close(); err != nil {
+				t.Fatal(err)
+			}
+			third.accept().get("Device.DeviceInfo.")
 		}},
 		{number: "7.4", title: "A Close frame is answered with one", play: func(t *trial) {
-			s := t.socket(socketConfig{})
-			s.control(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""))
-			if code := s.closed(); code != websocket.CloseNormalClosure {
-				t.Errorf("the Close frame has code %d", code)
-			}
+			t.eitherSide(func(s *socket) {
+				s.control(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""))
+				if code := s.closed(); code != websocket.CloseNormalClosure {
+					t.Errorf("the Close frame has code %d", code)
+				}
+			})
 		}},
 		{number: "7.6", title: "A malformed record closes the connection with 1003", play: func(t *trial) {
-			s := t.socket(socketConfig{})
-			s.write([]byte("no record"))
-			if code := s.closed(); code != websocket.CloseUnsupportedData {
-				t.Errorf("the Close frame has code %d, want 1003", code)
-			}
+			t.eitherSide(func(s *socket) {
+				s.write([]byte("no record"))
+				if code := s.closed(); code != websocket.CloseUnsupportedData {
+					t.Errorf("the Close frame has code %d, want 1003", code)
+				}
+			})
 		}},
 		{number: "7.7", title: "A Ping is answered with a Pong, and a Pong with nothing", play: func(t *trial) {
-			s := t.socket(socketConfig{})
-			pong := make(chan string, 1)
-			s.conn.SetPongHandler(func(data string) error { pong <- data; return nil })
-			s.control(websocket.PingMessage, []byte("are you there"))
-			s.control(websocket.PongMessage, []byte("unasked"))
-			s.get("Device.DeviceInfo.") // reads the frames before its answer
-			select {
-			case data := <-pong:
-				if data != "are you there" {
-					t.Errorf("the Pong has %q", data)
+			t.eitherSide(func(s *socket) {
+				pong := make(chan string, 1)
+				s.conn.SetPongHandler(func(data string) error { pong <- data; return nil })
+				s.control(websocket.PingMessage, []byte("are you there"))
+				s.control(websocket.PongMessage, []byte("unasked"))
+				s.get("Device.DeviceInfo.") // reads the frames before its answer
+				select {
+				case data := <-pong:
+					if data != "are you there" {
+						t.Errorf("the Pong has %q", data)
+					}
+				default:
+					t.Error("there was no Pong before the next answer")
 				}
-			default:
-				t.Error("there was no Pong before the next answer")
-			}
+			})
 		}},
-		{number: "7.9", title: "TLS", play: func(t *trial) { overTLS(t).get("Device.DeviceInfo.") }},
+		{number: "7.8", timed: true, title: "The agent connects again, later each time", play: func(t *trial) { t.triesAgain() }},
+		{number: "7.9", title: "TLS", play: func(t *trial) {
+			overTLS(t).get("Device.DeviceInfo.")
+			t.listen(listenConfig{secure: true}).accept().get("Device.DeviceInfo.")
+		}},
 		{number: "7.10", title: "A new connection begins with a WebSocketConnect record", play: func(t *trial) {
-			s := t.socket(socketConfig{})
-			r := s.read()
-			if r.GetWebsocketConnect() == nil || r.GetVersion() != usp.RecordVersion || r.GetFromId() != string(s.agent) || r.GetToId() != string(primaryID) {
-				t.Errorf("the first record is %v", r)
-			}
+			t.eitherSide(func(s *socket) {
+				r := s.read()
+				if r.GetWebsocketConnect() == nil || r.GetVersion() != usp.RecordVersion || r.GetFromId() != string(s.agent) || r.GetToId() != string(primaryID) {
+					t.Errorf("the first record is %v", r)
+				}
+			})
 		}},
 		{number: "7.11", title: "A handshake without bbf-usp-protocol", play: func(t *trial) {
 			s := t.socket(socketConfig{})
@@ -96,13 +110,24 @@ func webSocketCases() []testCase {
 			if !strings.Contains(s.extensions, "bbf-usp-protocol") {
 				t.Errorf("the answer to bbf-usp-protocol has the extensions %q", s.extensions)
 			}
+			s.end()
+			theirs := t.listen(listenConfig{}).accept()
+			if got := theirs.request.Header.Get("Sec-WebSocket-Extensions"); got != "" {
+				t.Errorf("the agent offers the extensions %q", got)
+			}
+			if got := theirs.request.URL.Query().Get("eid"); got != string(t.agent) {
+				t.Errorf("the agent says that it is %q", got)
+			}
+			theirs.get("Device.DeviceInfo.")
 		}},
 		{number: "7.12", title: "A record in a fragmented message", play: func(t *trial) {
-			t.socket(socketConfig{frame: 32}).get("Device.DeviceInfo.")
+			s := t.socket(socketConfig{frame: 32})
+			s.get("Device.DeviceInfo.")
+			s.end()
+			t.listen(listenConfig{frame: 32}).accept().get("Device.DeviceInfo.")
 		}},
 	},
 		without(notApplicable, "deprecated by the plan", map[string]string{"7.3": "The agent accepts a session", "7.5": "A session without the subprotocol is refused"}),
-		without(notYet, "the bridge does not connect to controllers over WebSocket: they connect to it", map[string]string{"7.8": "The agent connects again"}),
 	))
 }
 
