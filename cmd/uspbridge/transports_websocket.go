@@ -31,7 +31,7 @@ func newWebSocket(cfg *Config, who *identity, log *slog.Logger, metrics promethe
 		return nil, err
 	}
 	if ws.Client.TLS.Cert == "" { // else all agents show the operator's
-		c.Client.Certificate = who.trust.Certificate
+		c.Client.Certificate = who.certificate
 	}
 	c.Client.Pace = dialer.Config{
 		Rate: int(ws.Client.Rate), Concurrent: int(ws.Client.Concurrent), Max: int(ws.Client.MaxConnections), Timeout: time.Duration(ws.Client.Timeout),
