@@ -38,6 +38,8 @@ const (
 	FileGrant                    // owner: SHA-256 of a token in hex; one record "", what the token opens
 	Report                       // owner: endpoint id of the agent; name: profile instance "/" time; a bulk data report that was not delivered
 	Certificate                  // owner: endpoint id of an agent, or "ca"; its keys and certificates, by name
+	Native                       // owner: endpoint id; one record "", where a native agent or its controller was heard
+	Held                         // owner: endpoint id of a native agent; name: sequence number; a record that waits for it
 	kindEnd
 )
 

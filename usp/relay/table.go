@@ -1,0 +1,243 @@
+package relay
+
+import (
+	"errors"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/mtp"
+)
+
+const (
+	tableShards = 64
+	// maxConnections is how many connections of one endpoint are told apart: an
+	// agent has one for each of its controllers.
+	maxConnections = 16
+	// saveEvery is how often an endpoint that stays where it is is written to the
+	// store, for the sake of when it was heard last.
+	saveEvery = 15 * time.Minute
+)
+
+var (
+	errFull     = errors.New("as many endpoints are known as may be")
+	errUnproven = errors.New("the endpoint is connected elsewhere, where it has proven who it is")
+)
+
+// place is where an endpoint can be reached.
+type place struct {
+	at     mtp.Address
+	local  usp.EndpointID // the endpoint that a connection is to; "": any
+	proven bool
+	heard  time.Time
+}
+
+// endpoint is a native agent or a controller that was heard.
+type endpoint struct {
+	agent        bool
+	protocol     mtp.Protocol // where it was heard last
+	first, heard time.Time
+	saved        time.Time
+	// places are all on one transport; several only if they are connections.
+	places []place
+}
+
+// table knows where endpoints were heard last.
+type table struct {
+	expiry time.Duration
+	most   int
+	count  atomic.Int64
+	seed   maphash.Seed
+	shards [tableShards]tableShard
+}
+
+type tableShard struct {
+	mu sync.RWMutex
+	m  map[usp.EndpointID]*endpoint
+}
+
+func newTable(expiry time.Duration, most int) *table {
+	t := &table{expiry: expiry, most: most, seed: maphash.MakeSeed()}
+	for i := range t.shards {
+		t.shards[i].m = map[usp.EndpointID]*endpoint{}
+	}
+	return t
+}
+
+func (t *table) shard(id usp.EndpointID) *tableShard {
+	return &t.shards[maphash.String(t.seed, string(id))%tableShards]
+}
+
+// change is what hearing an endpoint has changed.
+type change struct {
+	moved bool // it is new or somewhere else than before
+	save  bool // its record in the store is old
+}
+
+// learn notes that id was heard at a place. A place that is not an address that
+// can be written to only tells that it lives.
+func (t *table) learn(id usp.EndpointID, p place, agent bool) (change, error) {
+	s := t.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.m[id]
+	if e == nil {
+		if t.count.Add(1) > int64(t.most) {
+			t.count.Add(-1)
+			return change{}, errFull
+		}
+		e = &endpoint{first: p.heard}
+		s.m[id] = e
+	}
+	if !p.proven && e.provenElsewhere(p, t.expiry) {
+		return change{}, errUnproven
+	}
+	var c change
+	c.save = agent && !e.agent || p.heard.Sub(e.saved) >= saveEvery
+	e.agent = e.agent || agent
+	e.heard, e.protocol = p.heard, p.at.Protocol
+	if reachable(p.at) {
+		c.moved = e.move(p)
+	}
+	if c.save = c.save || c.moved; c.save {
+		e.saved = p.heard
+	}
+	return c, nil
+}
+
+// reachable reports whether an address says where to write to.
+func reachable(a mtp.Address) bool {
+	return a.Conn != nil || a.Topic != "" || a.Destination != "" || a.URL != ""
+}
+
+// samePlace compares addresses by where they lead.
+func samePlace(a, b mtp.Address) bool {
+	return a.Protocol == b.Protocol && a.Topic == b.Topic && a.Destination == b.Destination && a.URL == b.URL && a.Conn == b.Conn
+}
+
+// live reports whether an endpoint can be taken to be still there.
+func (p place) live(now time.Time, expiry time.Duration) bool {
+	return p.at.Conn != nil || now.Sub(p.heard) < expiry
+}
+
+// provenElsewhere reports whether the endpoint is live at a place other than p
+// and has proven itself there.
+func (e *endpoint) provenElsewhere(p place, expiry time.Duration) bool {
+	for _, o := range e.places {
+		if o.proven && o.live(p.heard, expiry) && !samePlace(o.at, p.at) {
+			return true
+		}
+	}
+	return false
+}
+
+// move makes p the place of the endpoint and reports whether that is news. A
+// connection is added to those that are there, anything else takes their place.
+func (e *endpoint) move(p place) (moved bool) {
+	for i, o := range e.places {
+		if samePlace(o.at, p.at) {
+			e.places[i] = place{at: p.at, local: p.local, proven: p.proven || o.proven && p.at.Conn != nil, heard: p.heard}
+			return false
+		}
+	}
+	if p.at.Conn != nil && len(e.places) > 0 && e.places[0].at.Conn != nil && e.places[0].at.Protocol == p.at.Protocol {
+		if len(e.places) == maxConnections {
+			e.places = append(e.places[:0], e.places[1:]...)
+		}
+		e.places = append(e.places, p)
+		return false
+	}
+	e.places = []place{p}
+	return true
+}
+
+// route returns where to reach an endpoint with a record of from: of several
+// connections that to from, else the one heard last.
+func (t *table) route(id, from usp.EndpointID, now time.Time) (mtp.Address, bool) {
+	s := t.shard(id)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.m[id]
+	if e == nil {
+		return mtp.Address{}, false
+	}
+	var best *place
+	for i := range e.places {
+		p := &e.places[i]
+		switch {
+		case !p.live(now, t.expiry):
+		case best == nil, p.local == from && best.local != from, (p.local == from) == (best.local == from) && p.heard.After(best.heard):
+			best = p
+		}
+	}
+	if best == nil {
+		return mtp.Address{}, false
+	}
+	return best.at, true
+}
+
+// disconnected forgets a connection of an endpoint.
+func (t *table) disconnected(id usp.EndpointID, conn any) {
+	s := t.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.m[id]
+	if e == nil {
+		return
+	}
+	for i, p := range e.places {
+		if p.at.Conn == conn {
+			e.places = append(e.places[:i:i], e.places[i+1:]...)
+			return
+		}
+	}
+}
+
+// put adds an endpoint as the store has it.
+func (t *table) put(id usp.EndpointID, e *endpoint) error {
+	s := t.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m[id] == nil && t.count.Add(1) > int64(t.most) {
+		t.count.Add(-1)
+		return errFull
+	}
+	s.m[id] = e
+	return nil
+}
+
+// get returns a copy of what is known of an endpoint.
+func (t *table) get(id usp.EndpointID) (endpoint, bool) {
+	s := t.shard(id)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.m[id]
+	if e == nil {
+		return endpoint{}, false
+	}
+	copied := *e
+	copied.places = append([]place(nil), e.places...)
+	return copied, true
+}
+
+func (t *table) remove(id usp.EndpointID) (known bool) {
+	s := t.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known = s.m[id]; known {
+		delete(s.m, id)
+		t.count.Add(-1)
+	}
+	return known
+}
+
+// isAgent reports whether an endpoint is known and an agent.
+func (t *table) isAgent(id usp.EndpointID) bool {
+	s := t.shard(id)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	e := s.m[id]
+	return e != nil && e.agent
+}
