@@ -40,6 +40,21 @@ func (b *Bridge) Model(ctx context.Context, id usp.EndpointID) (agent.Model, age
 	}, nil
 }
 
+// Hosts reports whether a device is known by an endpoint id, discovered or not. It
+// is quick for one that is in memory.
+func (b *Bridge) Hosts(ctx context.Context, id usp.EndpointID) (bool, error) {
+	if _, known := b.devices.endpoints.Load(id); known {
+		return true, nil
+	}
+	_, err := b.store.Get(ctx, endpointKey(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("%s: %w", id, err)
+	}
+	return true, nil
+}
+
 // byEndpoint returns the device of an endpoint id, pinned.
 func (b *Bridge) byEndpoint(ctx context.Context, id usp.EndpointID) (*device, error) {
 	if key, known := b.devices.endpoints.Load(id); known {

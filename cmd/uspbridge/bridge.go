@@ -25,6 +25,7 @@ import (
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent"
 	"github.com/uspbridge/uspbridge/usp/mtp"
+	"github.com/uspbridge/uspbridge/usp/relay"
 )
 
 // bridge is all parts of a bridge, wired together but not running.
@@ -39,6 +40,7 @@ type bridge struct {
 	joint      *translate.Bridge
 	agents     *agent.Host
 	identity   *identity
+	relay      *relay.Relay
 	acs        *acs.Server
 	ways       ways
 	files      *fileserver.Server
@@ -98,7 +100,7 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 // parameters, passwords for brokers, arguments of operations. In the others there is
 // none, or it is sealed by those who write them (devices, credentials); so what a
 // device is, its numbers and its subscriptions outlive a lost key.
-var sealedKinds = []store.Kind{store.Tree, store.Controller, store.Request, store.Notification, store.AgentState, store.Certificate}
+var sealedKinds = []store.Kind{store.Tree, store.Controller, store.Request, store.Notification, store.AgentState, store.Certificate, store.Held}
 
 // openSealer returns what the store's secrets are sealed with.
 func openSealer(ctx context.Context, cfg *Config, st store.Store, log *slog.Logger, renew bool) (*seal.Box, error) {
@@ -154,7 +156,10 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	if err := hosting.known(ctx, b.joint); err != nil {
 		return err
 	}
-	b.fleet = fleet{b.joint, b.acs, b.store, captures, template}
+	if b.relay, err = b.newRelay(metrics); err != nil {
+		return err
+	}
+	b.fleet = fleet{b.joint, b.relay, b.acs, b.store, captures, template}
 	if cfg.Console.Listen == "" {
 		return nil
 	}
@@ -223,9 +228,7 @@ func (b *bridge) mtps() []mtp.Transport {
 func (b *bridge) controllers() []agent.ControllerConfig {
 	var table []agent.ControllerConfig
 	for _, c := range b.cfg.USP.Controllers {
-		table = append(table, agent.ControllerConfig{EndpointID: c.endpoint(), Role: c.Role, Session: c.Session.policy(), MTP: mtp.Address{
-			Protocol: mtp.Protocol(c.MTP.Protocol), Topic: c.MTP.Topic, Destination: c.MTP.Destination, URL: c.MTP.URL,
-		}})
+		table = append(table, agent.ControllerConfig{EndpointID: c.endpoint(), Role: c.Role, Session: c.Session.policy(), MTP: c.MTP.address()})
 	}
 	return table
 }

@@ -88,6 +88,7 @@ type USPConfig struct {
 	Sessions    SessionsConfig     `mapstructure:"sessions"`
 	Identity    IdentityConfig     `mapstructure:"identity"`
 	Trust       TrustConfig        `mapstructure:"trust"`
+	Relay       RelayConfig        `mapstructure:"relay"`
 }
 
 // MTPConfig has one section a transport. MQTT and STOMP are off unless their
@@ -208,6 +209,7 @@ func defaultConfig() Config {
 			BulkData:   defaultBulkData(),
 			Sessions:   defaultSessions(),
 			Identity:   defaultIdentity,
+			Relay:      defaultRelay(),
 			MTP: MTPConfig{
 				WebSocket: WebSocketConfig{Listen: ":7548", Path: "/usp", TLS: ServerTLS{MinVersion: "1.2", Ciphers: "modern"}, Client: defaultWebSocketClient()},
 				UDS:       defaultUDS(),

@@ -42,6 +42,7 @@ func (l *configLoader) check(c *Config) {
 	l.checkSessions(c.USP.Sessions)
 	l.checkIdentity(c.USP.Identity)
 	l.checkTrust(c.USP.Trust, c.USP.MTP.WebSocket)
+	l.checkRelay(c.USP)
 	if c.Store.DSN != "" {
 		l.wrong("store.dsn", "is for the postgres driver, which is not built into this version")
 	}

@@ -77,6 +77,15 @@ usp:
     - name: Untrusted
   challenges:
     - {alias: label, description: d, instruction: i, role: Support, key: 0123456789abcdef, retries: 5, lockout: 1m}
+  relay:
+    rules: [{from: "os::00259E-*", to: "proto::*"}]
+    agents: ["os::*"]
+    routes: [{endpoint_id: "os::1-2", mtp: {protocol: MQTT, topic: a/b}}]
+    inboxes: [{endpoint_id: "proto::c4", mtp: {protocol: STOMP, destination: /queue/c4}}]
+    expiry: 1h
+    endpoints: 12
+    trusted: {mqtt: false}
+    store_forward: {enabled: true, expiry: 2h, records: 13, bytes: 14KiB, total_records: 15, total_bytes: 16MiB}
   bulk_data: {allow: ["*.example", 10.1.0.0/16], ca: "", min_reporting_interval: 10s, uploads: 3, report: 64KiB}
   identity: {ca: {cert: "", key: ""}, hand_off: true, life: 720h}
   trust: {ca: "", crl: "", first_use: true, require_proof: false}
@@ -130,9 +139,16 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 			},
 			Challenges: []ChallengeConfig{{"label", "d", "i", "Support", "0123456789abcdef", 5, Duration(time.Minute)}},
 			Sessions:   SessionsConfig{Most: 10, Idle: Duration(5 * time.Minute), Handshake: Duration(10 * time.Second), Message: 1 << 20, Kept: 64 << 10, Ahead: 32 << 10},
-			BulkData:   BulkDataConfig{Allow: []string{"*.example", "10.1.0.0/16"}, MinReportingInterval: Duration(10 * time.Second), Uploads: 3, Report: 64 << 10},
 			Identity:   IdentityConfig{HandOff: true, Life: Duration(720 * time.Hour)},
 			Trust:      TrustConfig{FirstUse: true},
+			Relay: RelayConfig{
+				Rules: []RelayRule{{"os::00259E-*", "proto::*"}}, Agents: []EndpointPattern{"os::*"},
+				Routes:  []RelayAddress{{"os::1-2", ControllerMTP{Protocol: "MQTT", Topic: "a/b"}}},
+				Inboxes: []RelayAddress{{"proto::c4", ControllerMTP{Protocol: "STOMP", Destination: "/queue/c4"}}},
+				Expiry:  Duration(time.Hour), Endpoints: 12, Trusted: TrustedConfig{STOMP: true},
+				StoreForward: StoreForwardConfig{true, Duration(2 * time.Hour), 13, 14 << 10, 15, 16 << 20},
+			},
+			BulkData: BulkDataConfig{Allow: []string{"*.example", "10.1.0.0/16"}, MinReportingInterval: Duration(10 * time.Second), Uploads: 3, Report: 64 << 10},
 		},
 		Store:   StoreConfig{Driver: "bbolt", Path: "/tmp/x.db", KeyFile: "/tmp/x.key"},
 		Console: ConsoleConfig{"127.0.0.1:8549", "0123456789abcdef"},
@@ -341,6 +357,37 @@ func TestConfigRefused(t *testing.T) {
 			`bridge.yaml:3: usp.trust.require_proof: is set, but clients of usp.mtp.websocket cannot show certificates: set its tls.cert, and usp.trust.ca, tls.client_ca or tls.client_auth`}},
 		{name: "CPE that are not asked", yaml: "cwmp:\n  tls:\n    client_auth: none\n", want: []string{
 			`bridge.yaml:3: cwmp.tls.client_auth: "none" is not for CPE; use require or request, and leave client_ca empty to ask for no certificates`}},
+		{name: "patterns of the relay", yaml: "usp:\n  relay:\n    rules:\n      - {from: 'os::[a', to: '*'}\n", want: []string{
+			`bridge.yaml:4: usp.relay.rules[0].from: "os::[a" is not a pattern of endpoint ids; write for example os::00259E-*`}},
+		{name: "relay", yaml: `usp:
+  mtp: {mqtt: {}}
+  controllers:
+    - {endpoint_id: a::c, role: Untrusted, mtp: {protocol: MQTT, topic: t/c}}
+  relay:
+    rules: [{from: '*'}]
+    routes:
+      - {endpoint_id: nobody, mtp: {protocol: MQTT, topic: t/n}}
+      - {endpoint_id: a::n, mtp: {protocol: STOMP, destination: /queue/n}}
+      - {endpoint_id: a::m}
+    inboxes:
+      - {endpoint_id: a::c, mtp: {protocol: MQTT, topic: t/c}}
+      - {endpoint_id: a::c, mtp: {protocol: MQTT, topic: 'usp/agent/a::c'}}
+      - {endpoint_id: a::c, mtp: {protocol: WebSocket, url: 'ws://x/'}}
+      - {endpoint_id: a::c, mtp: {protocol: MQTT, topic: t/d}}
+      - {endpoint_id: a::d, mtp: {protocol: MQTT, topic: t/d}}
+    endpoints: 0
+    store_forward: {bytes: 0KiB}
+`, want: []string{
+			`bridge.yaml:6: usp.relay.rules[0]: from and to must both be set; write for example {from: "os::00259E-*", to: "proto::controller-*"}`,
+			`bridge.yaml:8: usp.relay.routes[0].endpoint_id: endpoint id "nobody": want scheme:authority:instance`,
+			`bridge.yaml:9: usp.relay.routes[1].mtp.protocol: STOMP is off: add a section usp.mtp.stomp`,
+			`bridge.yaml:10: usp.relay.routes[2].mtp.protocol: must not be empty`,
+			`bridge.yaml:12: usp.relay.inboxes[0].mtp: is where records are sent to by usp.controllers[0]: the bridge would hear what it sends`,
+			`bridge.yaml:13: usp.relay.inboxes[1].mtp: is made from the template of the transport, where the bridge listens anyway; leave it out`,
+			`bridge.yaml:14: usp.relay.inboxes[2].mtp.protocol: an inbox is at a broker: use MQTT or STOMP`,
+			`bridge.yaml:16: usp.relay.inboxes[4].mtp: is there twice`,
+			`bridge.yaml:17: usp.relay.endpoints: must be more than 0`,
+			`bridge.yaml:18: usp.relay.store_forward.bytes: must be more than 0`}},
 		{name: "address", yaml: "cwmp: {listen: '7547'}", want: []string{
 			`bridge.yaml:1: cwmp.listen: "7547" is not an address; write for example :7547 or 127.0.0.1:7547`}},
 		{name: "port", yaml: "console: {listen: '127.0.0.1:99999'}", want: []string{

@@ -154,12 +154,13 @@ func printDevices(w io.Writer, devices []console.DeviceSummary) {
 	rows := make([][]string, len(devices))
 	for i, d := range devices {
 		model := d.RootDataModel
-		if !d.Discovered {
+		if !d.Discovered && !d.Native() {
 			model = "discovering"
 		}
-		rows[i] = []string{printable(d.Endpoint), printable(d.Manufacturer), model, printable(d.SoftwareVersion), d.Stage, utc(d.LastInform)}
+		rows[i] = []string{printable(d.Endpoint), d.Kind, printable(d.Manufacturer), model, printable(d.SoftwareVersion), d.Stage,
+			d.Transport, utc(d.LastHeard)}
 	}
-	table(w, []string{"ENDPOINT", "MANUFACTURER", "MODEL", "SOFTWARE", "STAGE", "LAST INFORM"}, rows)
+	table(w, []string{"ENDPOINT", "KIND", "MANUFACTURER", "MODEL", "SOFTWARE", "STAGE", "TRANSPORT", "LAST HEARD"}, rows)
 }
 
 // deviceAction returns a subcommand that does one thing with one device.
@@ -184,6 +185,10 @@ func (a *app) deviceShowCommand() *cobra.Command {
 }
 
 func printDevice(w io.Writer, d console.DeviceDetail) {
+	if d.Native() {
+		printNative(w, d)
+		return
+	}
 	discovered := "not yet"
 	if d.Discovered {
 		discovered = fmt.Sprintf("%s, %d parameters", utc(d.DiscoveredAt), d.Parameters)
@@ -192,7 +197,7 @@ func printDevice(w io.Writer, d console.DeviceDetail) {
 		discovered += "; " + d.DiscoveryTrouble
 	}
 	pairs := [][2]string{
-		{"Endpoint", d.Endpoint}, {"Manufacturer", d.Manufacturer}, {"OUI", d.OUI},
+		{"Endpoint", d.Endpoint}, {"Kind", d.Kind}, {"Manufacturer", d.Manufacturer}, {"OUI", d.OUI},
 		{"Product class", d.ProductClass}, {"Serial number", d.SerialNumber},
 		{"Hardware", d.HardwareVersion}, {"Software", d.SoftwareVersion},
 		{"Data model", strings.TrimSpace(d.RootDataModel + " " + d.DataModelVersion)}, {"CWMP version", d.CWMPVersion},
@@ -207,7 +212,25 @@ func printDevice(w io.Writer, d console.DeviceDetail) {
 		{"Learnt", strings.Join(d.Learnt, "; ")},
 		{"RPCs", strings.Join(d.SupportedRPCs, ", ")}, {"Unsupported RPCs", strings.Join(d.UnsupportedRPCs, ", ")},
 		{"Refused settings", strings.Join(d.RefusedSettings, "; ")},
+		{"Conflict", d.Conflict},
 	}
+	printPairs(w, pairs)
+}
+
+// printNative prints what is known of a native agent.
+func printNative(w io.Writer, d console.DeviceDetail) {
+	authenticated := "no: it is taken at its word"
+	if d.Authenticated {
+		authenticated = "yes, by the transport"
+	}
+	printPairs(w, [][2]string{
+		{"Endpoint", d.Endpoint}, {"Kind", d.Kind}, {"Stage", d.Stage}, {"Reachability", d.Reachability}, {"Authenticated", authenticated},
+		{"First heard", utc(d.FirstHeard)}, {"Last heard", strings.TrimSpace(utc(d.LastHeard) + " " + d.Transport)},
+		{"Waiting", fmt.Sprintf("%d records, %d bytes", d.WaitingRecords, d.WaitingBytes)},
+	})
+}
+
+func printPairs(w io.Writer, pairs [][2]string) {
 	for i := range pairs {
 		pairs[i][1] = printable(pairs[i][1])
 	}

@@ -17,11 +17,13 @@ import (
 	"github.com/uspbridge/uspbridge/translate"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent"
+	"github.com/uspbridge/uspbridge/usp/relay"
 )
 
 // fleet shows the bridge's devices to the console. It implements console.Fleet.
 type fleet struct {
 	bridge   *translate.Bridge
+	relay    *relay.Relay
 	acs      *acs.Server
 	store    store.Store
 	captures *capture.Hub
@@ -30,8 +32,12 @@ type fleet struct {
 
 var _ console.Fleet = fleet{}
 
-// List implements console.Fleet. A page goes on behind the last device's key.
+// List implements console.Fleet. A page goes on behind the last device's key; native
+// agents follow the bridged devices.
 func (f fleet) List(ctx context.Context, q console.ListQuery) (devices []console.DeviceSummary, next string, err error) {
+	if after, native := nativeAfter(q.After); native {
+		return f.listNative(ctx, q, after, nil)
+	}
 	var last cwmp.DeviceKey
 	more := false
 	err = f.bridge.List(ctx, q.Filter, cwmp.DeviceKey(q.After), func(r *translate.Record) bool {
@@ -43,15 +49,15 @@ func (f fleet) List(ctx context.Context, q console.ListQuery) (devices []console
 		last = r.Key()
 		return true
 	})
-	if more {
-		next = string(last)
+	if err != nil || more {
+		return devices, string(last), err
 	}
-	return devices, next, err
+	return f.listNative(ctx, q, "", devices)
 }
 
 func (f fleet) summary(r *translate.Record) console.DeviceSummary {
 	return console.DeviceSummary{
-		Endpoint: string(r.Endpoint), Manufacturer: r.ID.Manufacturer, OUI: r.ID.OUI, ProductClass: r.ID.ProductClass,
+		Endpoint: string(r.Endpoint), Kind: kindBridged, Transport: "CWMP", LastHeard: r.LastInform, Manufacturer: r.ID.Manufacturer, OUI: r.ID.OUI, ProductClass: r.ID.ProductClass,
 		SerialNumber: r.ID.SerialNumber, SoftwareVersion: r.Software, RootDataModel: dataModelName(r.Root),
 		Stage: string(r.Stage), Discovered: r.Template != "", LastInform: r.LastInform, InSession: f.acs.InSession(r.Key()),
 	}
@@ -70,6 +76,11 @@ func dataModelName(root cwmp.Path) string {
 
 // Show implements console.Fleet.
 func (f fleet) Show(ctx context.Context, endpoint string) (console.DeviceDetail, error) {
+	if native, err := f.isNative(ctx, usp.EndpointID(endpoint)); err != nil {
+		return console.DeviceDetail{}, err
+	} else if native {
+		return f.showNative(endpoint)
+	}
 	d, err := f.bridge.Show(ctx, usp.EndpointID(endpoint))
 	if err != nil {
 		return console.DeviceDetail{}, consoleError(err)
@@ -82,7 +93,7 @@ func (f fleet) Show(ctx context.Context, endpoint string) (console.DeviceDetail,
 		ConnectionRequestURL: r.ConnectionURL, LastWake: r.WakeTime, DiscoveredAt: r.Discovered,
 		Parameters: d.Coverage.Total, Mappings: d.Mapping, Watched: len(r.Watched),
 		Profiles: d.Profiles, Learnt: r.Describe(), SupportedRPCs: r.Methods, UnsupportedRPCs: r.Learnt.Refusals(),
-		RefusedSettings: r.Refusals(), DiscoveryTrouble: r.Discovery(),
+		RefusedSettings: r.Refusals(), DiscoveryTrouble: r.Discovery(), Conflict: f.conflictOf(r.Endpoint),
 	}
 	for _, e := range r.LastEvents {
 		out.LastEvents = append(out.LastEvents, string(e))
@@ -96,16 +107,27 @@ func (f fleet) Show(ctx context.Context, endpoint string) (console.DeviceDetail,
 
 // Refresh implements console.Fleet.
 func (f fleet) Refresh(ctx context.Context, endpoint string) error {
+	if err := f.bridgedOnly(ctx, endpoint); err != nil {
+		return err
+	}
 	return consoleError(f.bridge.Refresh(ctx, usp.EndpointID(endpoint)))
 }
 
 // Forget implements console.Fleet.
 func (f fleet) Forget(ctx context.Context, endpoint string) error {
+	if native, err := f.isNative(ctx, usp.EndpointID(endpoint)); err != nil {
+		return err
+	} else if native {
+		return nativeError(f.relay.Forget(ctx, usp.EndpointID(endpoint)))
+	}
 	return consoleError(f.bridge.Forget(ctx, usp.EndpointID(endpoint)))
 }
 
 // Explain implements console.Fleet.
 func (f fleet) Explain(ctx context.Context, endpoint, path string) (console.Explanation, error) {
+	if err := f.bridgedOnly(ctx, endpoint); err != nil {
+		return console.Explanation{}, err
+	}
 	e, err := f.bridge.Explain(ctx, usp.EndpointID(endpoint), path)
 	if err != nil {
 		return console.Explanation{}, consoleError(err)
@@ -115,6 +137,9 @@ func (f fleet) Explain(ctx context.Context, endpoint, path string) (console.Expl
 
 // Coverage implements console.Fleet.
 func (f fleet) Coverage(ctx context.Context, endpoint string) (console.Report, error) {
+	if err := f.bridgedOnly(ctx, endpoint); err != nil {
+		return console.Report{}, err
+	}
 	d, err := f.bridge.Show(ctx, usp.EndpointID(endpoint))
 	if err != nil {
 		return console.Report{}, consoleError(err)

@@ -138,12 +138,13 @@ func (b *bridge) run(ctx context.Context, more func(front *group)) error {
 	defer back.stop()
 	back.start("agents", b.agents.Run)
 	back.start("mappings", b.mappings.run)
+	back.start("relay", b.relay.Run)
 	back.start("devices", func(ctx context.Context) error { b.joint.Run(ctx); return nil })
 
 	front := newGroup(context.WithoutCancel(ctx))
 	defer front.stop()
 	for _, t := range b.transports {
-		front.start(t.section, func(ctx context.Context) error { return t.Serve(ctx, b.agents) })
+		front.start(t.section, func(ctx context.Context) error { return t.Serve(ctx, b.relay) })
 	}
 	if b.console != nil {
 		front.start("console", func(ctx context.Context) error { return b.console.Serve(ctx, b.consoleListener) })

@@ -45,7 +45,7 @@ func (r *Relay) refusal(in mtp.Inbound, env record.Envelope) string {
 	if !plain(env.From) || !plain(env.To) {
 		return droppedMalformed
 	}
-	if env.From == env.To || in.Local != "" && in.Local != env.To { // R-E2E.1
+	if in.Local != "" && in.Local != env.To { // R-E2E.1
 		return droppedAddress
 	}
 	if in.Peer != "" && in.Peer != env.From {

@@ -139,7 +139,7 @@ func (r *Relay) Receive(in mtp.Inbound) error {
 // concerns reports whether a record is the relay's business: it is for a known
 // controller, or for somebody whom the sender may reach and who is not hosted here.
 func (r *Relay) concerns(env record.Envelope) bool {
-	if env.From == r.cfg.Reserved || env.To == r.cfg.Reserved {
+	if env.From == r.cfg.Reserved || env.To == r.cfg.Reserved || env.From == env.To {
 		return false
 	}
 	if _, known := r.cfg.Controllers[env.To]; known {

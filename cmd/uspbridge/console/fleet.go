@@ -28,7 +28,7 @@ type Fleet interface {
 
 // The failures that have a status of their own; a Fleet wraps them.
 var (
-	ErrUnknownDevice = errors.New("no such device; `uspbridge device list` shows those that have informed")
+	ErrUnknownDevice = errors.New("no such device; `uspbridge device list` shows those that were heard")
 	ErrInvalid       = errors.New("invalid request")
 	ErrNoAnswer      = errors.New("the device did not answer")
 	ErrBusy          = errors.New("too much at once")
@@ -44,6 +44,9 @@ type ListQuery struct {
 // DeviceSummary is a device in a list.
 type DeviceSummary struct {
 	Endpoint        string    `json:"endpoint"`
+	Kind            string    `json:"kind"`       // bridged: a CPE; native: an agent whose records are relayed
+	Transport       string    `json:"transport"`  // over which it was heard last: CWMP or a transport of USP
+	LastHeard       time.Time `json:"last_heard"` // of a bridged device, its last Inform
 	Manufacturer    string    `json:"manufacturer"`
 	OUI             string    `json:"oui"`
 	ProductClass    string    `json:"product_class"`
@@ -81,7 +84,18 @@ type DeviceDetail struct {
 	UnsupportedRPCs      []string  `json:"unsupported_rpcs,omitempty"` // it answers 9000 to them
 	RefusedSettings      []string  `json:"refused_settings,omitempty"` // of its management server, and why
 	DiscoveryTrouble     string    `json:"discovery_trouble,omitempty"`
+	Conflict             string    `json:"conflict,omitempty"` // a native endpoint that has its id, in words
+
+	// Of a native agent.
+	Address        string    `json:"address,omitempty"` // at a broker
+	Authenticated  bool      `json:"authenticated,omitempty"`
+	FirstHeard     time.Time `json:"first_heard,omitzero"`
+	WaitingRecords int       `json:"waiting_records,omitempty"` // until it is heard again
+	WaitingBytes   int       `json:"waiting_bytes,omitempty"`
 }
+
+// Native tells whether the device is a native agent.
+func (d DeviceSummary) Native() bool { return d.Kind == "native" }
 
 // Explanation says where a USP path lives on the CPE.
 type Explanation struct {

@@ -32,15 +32,22 @@ type fleet struct {
 // odd is an endpoint id with what URLs and pages must escape.
 const odd = "ops::00259E-HG8%2F1-<b>&"
 
+// nativeAgent is an agent whose records are relayed.
+const nativeAgent = "os::00259E-NATIVE"
+
 func newFleet() *fleet {
 	device := func(endpoint, software string) DeviceDetail {
 		return DeviceDetail{
-			DeviceSummary: DeviceSummary{Endpoint: endpoint, Manufacturer: "Huawei", OUI: "00259E", SerialNumber: "S1",
+			DeviceSummary: DeviceSummary{Endpoint: endpoint, Kind: "bridged", Transport: "CWMP", LastHeard: noon.Add(-3 * time.Minute), Manufacturer: "Huawei", OUI: "00259E", SerialNumber: "S1",
 				SoftwareVersion: software, RootDataModel: "TR-098", Stage: "bridged", Discovered: true, LastInform: noon.Add(-3 * time.Minute)},
 			ConnectionRequestURL: "http://192.0.2.1:7547/", Reachability: "timed out", Parameters: 812, Mappings: "tr098-wifi",
 		}
 	}
-	return &fleet{devices: []DeviceDetail{device(odd, "<script>"), device("os::00259E-1", "V1")}}
+	native := DeviceDetail{
+		DeviceSummary: DeviceSummary{Endpoint: nativeAgent, Kind: "native", Stage: "native", Transport: "MQTT", LastHeard: noon.Add(-5 * time.Minute)},
+		Reachability:  "over MQTT at usp/agent/x", WaitingRecords: 7, WaitingBytes: 77,
+	}
+	return &fleet{devices: []DeviceDetail{device(odd, "<script>"), device("os::00259E-1", "V1"), native}}
 }
 
 func (f *fleet) find(endpoint string) (DeviceDetail, error) {
@@ -286,6 +293,8 @@ func TestPages(t *testing.T) {
 		want   []string
 	}{
 		{"/", 200, []string{"os::00259E-1", path, "3 min ago", "TR-098"}},
+		{"/", 200, []string{"<td>CWMP</td>", nativeAgent, "<td>native</td>", "<td>MQTT</td>", "5 min ago"}},
+		{"/devices/" + nativeAgent, 200, []string{"over MQTT at usp/agent/x", "taken at its word", "7 records, 77 bytes", "Forget " + nativeAgent}},
 		{"/?limit=1", 200, []string{"Next page", "after=ops"}},
 		{"/?filter=nothing", 200, []string{"No device matches"}},
 		{path, 200, []string{"timed out", "812 parameters", "75.0 %", "by tr098-wifi", "self::uspbridge-cli", "SSID = home", "&lt;script&gt;"}},
@@ -339,9 +348,9 @@ func TestClient(t *testing.T) {
 	if err != nil || len(first.Devices) != 1 || first.Next == "" {
 		t.Fatalf("List = %+v, %v; want one device and a next page", first, err)
 	}
-	second, err := c.List(ctx, ListQuery{Limit: 1, After: first.Next})
-	if err != nil || len(second.Devices) != 1 || second.Next != "" {
-		t.Errorf("second page = %+v, %v; want one device and no next page", second, err)
+	second, err := c.List(ctx, ListQuery{Limit: 2, After: first.Next})
+	if err != nil || len(second.Devices) != 2 || second.Next != "" {
+		t.Errorf("second page = %+v, %v; want the other two devices and no next page", second, err)
 	}
 	got, err := c.Show(ctx, odd)
 	want, _ := f.find(odd)
