@@ -158,7 +158,7 @@ func (r *Relay) concerns(env record.Envelope) bool {
 
 // heard takes the sender's place down.
 func (r *Relay) heard(in mtp.Inbound, env record.Envelope) (moved bool, refused string) {
-	at := in.Reply
+	at := whereabouts(in.Reply)
 	if inbox := inboxOf(env); env.Type.Connects() && inbox.Protocol == at.Protocol && inbox.Protocol != "" {
 		at.Topic, at.Destination = inbox.Topic, inbox.Destination
 	}
@@ -213,7 +213,7 @@ func (r *Relay) Connected(peer, local usp.EndpointID, via mtp.Address) {
 	}
 	if hosted, err := r.cfg.Claims.Hosted(r.ctx, peer); err == nil && !hosted {
 		// A refusal is told when the peer speaks.
-		c, err := r.table.learn(peer, place{at: via, local: local, heard: r.cfg.Now()}, false)
+		c, err := r.table.learn(peer, place{at: whereabouts(via), local: local, heard: r.cfg.Now()}, false)
 		if err == nil && c.save {
 			r.save(peer)
 		}

@@ -112,9 +112,15 @@ func reachable(a mtp.Address) bool {
 	return a.Conn != nil || a.Topic != "" || a.Destination != "" || a.URL != ""
 }
 
+// whereabouts returns what of an address says where it leads, and nothing of how
+// the record that it came with was to be answered.
+func whereabouts(a mtp.Address) mtp.Address {
+	return mtp.Address{Protocol: a.Protocol, Topic: a.Topic, Destination: a.Destination, URL: a.URL, Conn: a.Conn}
+}
+
 // samePlace compares addresses by where they lead.
 func samePlace(a, b mtp.Address) bool {
-	return a.Protocol == b.Protocol && a.Topic == b.Topic && a.Destination == b.Destination && a.URL == b.URL && a.Conn == b.Conn
+	return whereabouts(a) == whereabouts(b)
 }
 
 // live reports whether an endpoint can be taken to be still there.
