@@ -59,6 +59,8 @@ func (r *Relay) refusal(in mtp.Inbound, env record.Envelope) string {
 	case err != nil:
 		r.log.Error("it cannot be told whether an endpoint is hosted here", "endpoint", env.From, "error", err)
 		return droppedFailed
+	case hosted && r.overheard(in, env):
+		return droppedDirect // our own agent's, to a controller that listens within our subscription
 	case hosted:
 		if r.conflicts.note(env.From, in.Reply, r.cfg.Now()) {
 			r.log.Warn("a native endpoint has the endpoint id of a bridged device and is not relayed",
@@ -69,6 +71,12 @@ func (r *Relay) refusal(in mtp.Inbound, env record.Envelope) string {
 		return droppedForbidden
 	}
 	return r.doubt(in, env)
+}
+
+// overheard reports whether the receiver listens itself where the record came.
+func (r *Relay) overheard(in mtp.Inbound, env record.Envelope) bool {
+	at, ok := r.route(env.To, env.From)
+	return ok && at.Protocol == in.Reply.Protocol && r.inboxes.has(at, env.To)
 }
 
 // doubt returns why the sender is not believed to be who it says, "" if it is. On

@@ -2,9 +2,11 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/uspbridge/uspbridge/usp"
@@ -24,6 +26,7 @@ type Relay struct {
 	inboxes   inboxes
 	held      *held // nil: turned off
 	conflicts conflicts
+	toldFull  atomic.Int64 // unix nanoseconds
 	metrics   *metrics
 
 	ctx  context.Context // ends when Run has ended
@@ -38,6 +41,8 @@ const (
 	sendTimeout = 30 * time.Second
 	// sweepEvery is how often what has expired is looked for.
 	sweepEvery = time.Minute
+	// fullLogEvery keeps strangers from filling the log.
+	fullLogEvery = time.Hour
 	// startTimeout bounds what New reads from the store.
 	startTimeout = time.Minute
 )
@@ -164,10 +169,10 @@ func (r *Relay) heard(in mtp.Inbound, env record.Envelope) (moved bool, refused 
 	}
 	c, err := r.table.learn(env.From, place{at: at, local: in.Local, proven: in.Proven, heard: r.cfg.Now()}, r.speaksAsAgent(env))
 	switch {
-	case err == errUnproven:
+	case errors.Is(err, errUnproven):
 		return false, droppedUnproven
 	case err != nil:
-		r.log.Warn("a native endpoint is not relayed; `uspbridge device forget` makes room", "endpoint", env.From, "known", r.cfg.Endpoints, "error", err)
+		r.tellFull(env.From)
 		return false, droppedFull
 	}
 	if c.moved {
@@ -177,6 +182,15 @@ func (r *Relay) heard(in mtp.Inbound, env record.Envelope) (moved bool, refused 
 		r.save(env.From)
 	}
 	return c.moved, ""
+}
+
+// tellFull logs, once in a while, that there is no room for further endpoints.
+func (r *Relay) tellFull(id usp.EndpointID) {
+	now := r.cfg.Now()
+	if last := r.toldFull.Load(); now.Sub(time.Unix(0, last)) >= fullLogEvery && r.toldFull.CompareAndSwap(last, now.UnixNano()) {
+		r.log.Warn("native endpoints are not relayed: as many are known as may be; `uspbridge device forget` makes room, or raise the bound",
+			"endpoint", shorten(id), "known", r.cfg.Endpoints)
+	}
 }
 
 // inboxOf returns where the sender of a Connect record says that it listens, zero

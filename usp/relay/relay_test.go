@@ -216,6 +216,23 @@ func TestAConflictIsShown(t *testing.T) {
 	r.idle()
 }
 
+// TestWhatOurOwnAgentsSendIsNoConflict: a controller may listen within our
+// subscription, where their records are overheard.
+func TestWhatOurOwnAgentsSendIsNoConflict(t *testing.T) {
+	at := address(mtp.MQTT, "agent/"+string(controller))
+	r := newRig(t, func(c *Config) { c.Controllers[controller] = at })
+	in := overBroker(mtp.MQTT, "agent/"+string(bridged), message(t, bridged, controller, "1"))
+	in.Local = controller
+	r.receive(in)
+	r.idle()
+	if c, ok := r.Conflict(bridged); ok {
+		t.Errorf("a conflict: %+v", c)
+	}
+	if n := testutil.ToFloat64(r.metrics.dropped.WithLabelValues(droppedDirect)); n != 1 {
+		t.Errorf("%v records were left to the broker, want 1", n)
+	}
+}
+
 func TestConflictsAreBounded(t *testing.T) {
 	c := conflicts{all: map[usp.EndpointID]*conflict{}}
 	at := time.Unix(0, 0)
