@@ -383,3 +383,35 @@ func TestOneList(t *testing.T) {
 		t.Errorf("device refresh: %v\n%s", err, refresh)
 	}
 }
+
+// TestInboxes: native agents that write to a controller's own topic and queue are
+// heard, though it is reached elsewhere, until it listens there itself.
+func TestInboxes(t *testing.T) {
+	t.Parallel() // starting brokers is mostly waiting
+	env := relayEnv{mqtt: testenv.MosquittoBroker(t), stomp: testenv.RabbitMQ(t)}
+	const topic, queue = "usp/controller/own", "/queue/usp.controller.own"
+	env.start(t, map[string]any{"usp.relay.inboxes": []map[string]any{
+		{"endpoint_id": "proto::c-WebSocket", "mtp": map[string]string{"protocol": "MQTT", "topic": topic}},
+		{"endpoint_id": "proto::c-WebSocket", "mtp": map[string]string{"protocol": "STOMP", "destination": queue}},
+	}})
+	c := env.controller(t, "WebSocket")
+	overMQTT := newPeer(t, "os::NATIVE-MQTT", testenv.MQTTLink(t, env.mqtt.Address, "usp/agent/os::NATIVE-MQTT", topic))
+	overSTOMP := newPeer(t, "os::NATIVE-STOMP", testenv.STOMPLink(t, env.stomp, "/queue/usp.agent.os::NATIVE-STOMP", queue))
+	for _, a := range []*peer{overMQTT, overSTOMP} {
+		a.tell(c, "to where it is told")
+		c.tell(a, "back")
+	}
+	// The controller moves to its queue: what is written there is its own to take.
+	if err := c.link.Close(); err != nil {
+		t.Error(err)
+	}
+	c = newPeer(t, c.id, testenv.STOMPLink(t, env.stomp, queue, agentQueue))
+	c.tell(overMQTT, "moved")
+	for range 10 { // if the bridge read the queue too, some would go round by it
+		overSTOMP.tell(c, "directly")
+	}
+	if n := env.Metric(`uspbridge_relay_records_total{from="STOMP",to="STOMP"}`); n != 0 {
+		t.Errorf("%v records have gone round by the bridge", n)
+	}
+	overMQTT.tell(c, "from the other broker")
+}

@@ -17,7 +17,6 @@ type RelayConfig struct {
 	Inboxes      []RelayAddress     `mapstructure:"inboxes"`
 	Expiry       Duration           `mapstructure:"expiry"`
 	Endpoints    Count              `mapstructure:"endpoints"`
-	Trusted      TrustedConfig      `mapstructure:"trusted"`
 	StoreForward StoreForwardConfig `mapstructure:"store_forward"`
 }
 
@@ -33,12 +32,6 @@ type RelayAddress struct {
 	MTP        ControllerMTP `mapstructure:"mtp"`
 }
 
-// TrustedConfig says on which brokers endpoints are taken at their word.
-type TrustedConfig struct {
-	MQTT  Switch `mapstructure:"mqtt"`
-	STOMP Switch `mapstructure:"stomp"`
-}
-
 // StoreForwardConfig is how records for native agents that sleep are kept.
 type StoreForwardConfig struct {
 	Enabled      Switch   `mapstructure:"enabled"`
@@ -51,7 +44,7 @@ type StoreForwardConfig struct {
 
 func defaultRelay() RelayConfig {
 	return RelayConfig{
-		Expiry: Duration(24 * time.Hour), Endpoints: 100_000, Trusted: TrustedConfig{MQTT: true, STOMP: true},
+		Expiry: Duration(24 * time.Hour), Endpoints: 100_000,
 		StoreForward: StoreForwardConfig{Expiry: Duration(24 * time.Hour), Records: 100, Bytes: 1 << 20, TotalRecords: 10_000, TotalBytes: 64 << 20},
 	}
 }

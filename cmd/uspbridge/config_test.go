@@ -84,7 +84,6 @@ usp:
     inboxes: [{endpoint_id: "proto::c4", mtp: {protocol: STOMP, destination: /queue/c4}}]
     expiry: 1h
     endpoints: 12
-    trusted: {mqtt: false}
     store_forward: {enabled: true, expiry: 2h, records: 13, bytes: 14KiB, total_records: 15, total_bytes: 16MiB}
   bulk_data: {allow: ["*.example", 10.1.0.0/16], ca: "", min_reporting_interval: 10s, uploads: 3, report: 64KiB}
   identity: {ca: {cert: "", key: ""}, hand_off: true, life: 720h}
@@ -145,7 +144,7 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 				Rules: []RelayRule{{"os::00259E-*", "proto::*"}}, Agents: []EndpointPattern{"os::*"},
 				Routes:  []RelayAddress{{"os::1-2", ControllerMTP{Protocol: "MQTT", Topic: "a/b"}}},
 				Inboxes: []RelayAddress{{"proto::c4", ControllerMTP{Protocol: "STOMP", Destination: "/queue/c4"}}},
-				Expiry:  Duration(time.Hour), Endpoints: 12, Trusted: TrustedConfig{STOMP: true},
+				Expiry:  Duration(time.Hour), Endpoints: 12,
 				StoreForward: StoreForwardConfig{true, Duration(2 * time.Hour), 13, 14 << 10, 15, 16 << 20},
 			},
 			BulkData: BulkDataConfig{Allow: []string{"*.example", "10.1.0.0/16"}, MinReportingInterval: Duration(10 * time.Second), Uploads: 3, Report: 64 << 10},

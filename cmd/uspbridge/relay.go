@@ -29,7 +29,7 @@ func (b *bridge) newRelay(metrics prometheus.Registerer) (*relay.Relay, error) {
 	cfg := relay.Config{
 		Next: b.agents, Transports: b.mtps(), Store: b.store, Claims: claims{b.joint}, Policy: policy,
 		Controllers: map[usp.EndpointID]mtp.Address{}, Routes: map[usp.EndpointID]mtp.Address{},
-		Owner: c.MTP.inboxOwner(), Trusted: c.Relay.Trusted.protocols(), Reserved: agent.BuiltinController,
+		Owner: c.MTP.inboxOwner(), Trusted: c.atTheirWord(), Reserved: agent.BuiltinController,
 		Expiry: time.Duration(c.Relay.Expiry), Endpoints: int(c.Relay.Endpoints), Hold: c.Relay.StoreForward.settings(),
 		Log: b.log.With("part", "relay"), Registerer: metrics,
 	}
@@ -55,12 +55,14 @@ func (c StoreForwardConfig) settings() relay.HoldConfig {
 	}
 }
 
-func (c TrustedConfig) protocols() (trusted []mtp.Protocol) {
-	if c.MQTT {
-		trusted = append(trusted, mtp.MQTT)
-	}
-	if c.STOMP {
-		trusted = append(trusted, mtp.STOMP)
+// atTheirWord are the transports on which a sender need not prove who it is, for
+// native endpoints as for controllers of hosted agents.
+func (c USPConfig) atTheirWord() (trusted []mtp.Protocol) {
+	belief := c.senders()
+	for _, p := range []mtp.Protocol{mtp.WebSocket, mtp.MQTT, mtp.STOMP, mtp.UDS, mtp.CoAP} {
+		if belief[p] != agent.Proof {
+			trusted = append(trusted, p)
+		}
 	}
 	return trusted
 }

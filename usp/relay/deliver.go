@@ -134,7 +134,11 @@ func (r *Relay) connectRecord(env record.Envelope, on mtp.Protocol) ([]byte, err
 	case mtp.WebSocket:
 		return record.WebSocketConnect(env.From, env.To, env.Version)
 	case mtp.MQTT:
-		return record.MQTTConnect(env.From, env.To, env.Version, usppb.MQTTConnectRecord_V5, inbox.Topic)
+		version := usppb.MQTTConnectRecord_V5
+		if inbox.Version == "3.1.1" {
+			version = usppb.MQTTConnectRecord_V3_1_1
+		}
+		return record.MQTTConnect(env.From, env.To, env.Version, version, inbox.Topic)
 	case mtp.STOMP:
 		return record.STOMPConnect(env.From, env.To, env.Version, inbox.Destination)
 	case mtp.UDS:

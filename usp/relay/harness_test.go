@@ -185,7 +185,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 	}
 	r.cfg = Config{
 		Transports: []mtp.Transport{r.ws, r.mqtt, r.stomp}, Claims: claims{}, Policy: policy, Next: r.next, Owner: owner,
-		Controllers: map[usp.EndpointID]mtp.Address{controller: {}}, Trusted: []mtp.Protocol{mtp.MQTT, mtp.STOMP}, Reserved: cli, Now: r.clock.Now,
+		Controllers: map[usp.EndpointID]mtp.Address{controller: {}}, Trusted: []mtp.Protocol{mtp.WebSocket, mtp.MQTT, mtp.STOMP}, Reserved: cli, Now: r.clock.Now,
 	}
 	if change != nil {
 		change(&r.cfg)

@@ -79,9 +79,10 @@ func (r *Relay) overheard(in mtp.Inbound, env record.Envelope) bool {
 	return ok && at.Protocol == in.Reply.Protocol && r.inboxes.has(at, env.To)
 }
 
-// doubt returns why the sender is not believed to be who it says, "" if it is. On
-// a connection the transport has bound the peer. Over a broker the address for the
-// answer counts: one made from the template must be the sender's own.
+// doubt returns why the sender is not believed to be who it says, "" if it is. Who
+// has not proven it is taken at its word on transports that are trusted. Over a
+// broker the address for the answer counts too: one made from the template must be
+// the sender's own, and that is enough on one that is not trusted.
 func (r *Relay) doubt(in mtp.Inbound, env record.Envelope) string {
 	own := false
 	for _, at := range []mtp.Address{in.Reply, inboxOf(env)} {
@@ -94,7 +95,7 @@ func (r *Relay) doubt(in mtp.Inbound, env record.Envelope) string {
 			return droppedForged
 		}
 	}
-	if in.Proven || in.Reply.Conn != nil || own || slices.Contains(r.cfg.Trusted, in.Reply.Protocol) {
+	if in.Proven || own || slices.Contains(r.cfg.Trusted, in.Reply.Protocol) {
 		return ""
 	}
 	return droppedUnproven

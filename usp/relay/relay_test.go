@@ -137,6 +137,11 @@ func TestRefusals(t *testing.T) {
 				}
 				return overBroker(mtp.MQTT, home, rec)
 			}},
+		{name: "a connection proves nothing where proof is wanted", reason: droppedUnproven,
+			change: func(c *Config) { c.Trusted = nil },
+			in: func(t *testing.T) mtp.Inbound {
+				return overSocket("c", native, message(t, native, controller, "1"))
+			}},
 		{name: "a broker that is not trusted proves nothing", reason: droppedUnproven,
 			change: func(c *Config) { c.Trusted = nil },
 			in: func(t *testing.T) mtp.Inbound {
@@ -180,15 +185,13 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestBelief: what shows that the sender is who it says, on a broker that is not
-// trusted.
+// TestBelief: what shows that the sender is who it says, where nothing is trusted.
 func TestBelief(t *testing.T) {
 	proven := overBroker(mtp.MQTT, "home", message(t, native, controller, "1"))
 	proven.Proven, proven.Peer = true, native
 	for name, in := range map[string]mtp.Inbound{
 		"the broker vouches for it":           proven,
 		"the reply topic is the sender's own": overBroker(mtp.MQTT, "agent/"+string(native), message(t, native, controller, "1")),
-		"the connection is the sender's":      overSocket("c", native, message(t, native, controller, "1")),
 	} {
 		r := newRig(t, func(c *Config) { c.Trusted = nil })
 		r.Connected(controller, "", connection("controller"))
