@@ -1,178 +1,18 @@
 package test
 
 import (
-	"context"
 	"encoding/json"
-	"maps"
 	"net/url"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/uspbridge/uspbridge/cwmp/cpesim"
 	"github.com/uspbridge/uspbridge/test/testenv"
 	"github.com/uspbridge/uspbridge/usp"
-	"github.com/uspbridge/uspbridge/usp/client"
 	"github.com/uspbridge/uspbridge/usp/record"
-	"github.com/uspbridge/uspbridge/usp/usppb"
 )
-
-// The addresses of agents, bridged and native, at the brokers.
-const (
-	agentTopic = "usp/agent/{endpoint_id}"
-	agentQueue = "/queue/usp.agent.{endpoint_id}"
-)
-
-// peer is a native endpoint of which the test sends and reads the records.
-type peer struct {
-	t       *testing.T
-	id      usp.EndpointID
-	link    client.Link
-	records chan []byte
-}
-
-func newPeer(t *testing.T, id usp.EndpointID, link client.Link) *peer {
-	p := &peer{t: t, id: id, link: link, records: make(chan []byte, 100)}
-	go func() {
-		defer close(p.records)
-		for {
-			b, err := link.Receive()
-			if err != nil {
-				return
-			}
-			p.records <- b
-		}
-	}()
-	t.Cleanup(func() { _ = link.Close() }) // the bridge may have been killed
-	return p
-}
-
-func (p *peer) send(to usp.EndpointID, rec []byte) {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), testenv.Patience)
-	defer cancel()
-	if err := p.link.Send(ctx, to, rec); err != nil {
-		p.t.Fatalf("%s to %s: %v", p.id, to, err)
-	}
-}
-
-// expect wants these bytes next.
-func (p *peer) expect(want []byte) {
-	p.t.Helper()
-	select {
-	case got, ok := <-p.records:
-		if !ok || string(got) != string(want) {
-			p.t.Errorf("%s got %x, want %x", p.id, got, want)
-		}
-	case <-time.After(testenv.Patience):
-		p.t.Fatalf("%s got nothing, want %x", p.id, want)
-	}
-}
-
-// tell sends a record to another endpoint, which must get just that.
-func (p *peer) tell(to *peer, what string) {
-	p.t.Helper()
-	for _, rec := range [][]byte{plainRecord(p.t, p.id, to.id, what), sessionRecord(p.t, p.id, to.id, what)} {
-		p.send(to.id, rec)
-		to.expect(rec)
-	}
-}
-
-// plainRecord has a message and a field that no version of the standard has.
-func plainRecord(t *testing.T, from, to usp.EndpointID, what string) []byte {
-	t.Helper()
-	b, err := record.WrapMsg(from, to, "1.3", &usppb.Msg{Header: &usppb.Header{MsgId: what, MsgType: usppb.Header_GET}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return append(b, 0xfa, 0x07, 0x03, 'n', 'e', 'w')
-}
-
-// sessionRecord is one of a session context, signed, with a TLS payload.
-func sessionRecord(t *testing.T, from, to usp.EndpointID, what string) []byte {
-	t.Helper()
-	b, err := proto.Marshal(&usppb.Record{
-		Version: "1.4", FromId: string(from), ToId: string(to), PayloadSecurity: usppb.Record_TLS12,
-		MacSignature: []byte("signature of " + what), SenderCert: []byte("certificate"),
-		RecordType: &usppb.Record_SessionContext{SessionContext: &usppb.SessionContextRecord{
-			SessionId: 7, SequenceId: 1, ExpectedId: 1, Payload: [][]byte{[]byte(what)}}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// relayRules let all native agents of the tests reach all their controllers.
-var relayRules = []map[string]string{{"from": "os::NATIVE-*", "to": "proto::*"}, {"from": "proto::*", "to": "os::NATIVE-*"}}
-
-// relayEnv is a bridge with an MQTT broker, and a STOMP broker where it is asked for.
-type relayEnv struct {
-	*testenv.Env
-	mqtt  *testenv.Broker
-	stomp string
-}
-
-func startRelay(t *testing.T, keys map[string]any) relayEnv {
-	t.Helper()
-	e := relayEnv{mqtt: testenv.MosquittoBroker(t)}
-	e.start(t, keys)
-	return e
-}
-
-func (e *relayEnv) start(t *testing.T, keys map[string]any) {
-	t.Helper()
-	all := map[string]any{
-		"usp.mtp.mqtt.broker": "tcp://" + e.mqtt.Address, "usp.mtp.mqtt.topic": agentTopic, "usp.relay.rules": relayRules,
-	}
-	controllers := []testenv.ControllerRow{
-		{EndpointID: "proto::c-MQTT", MTP: map[string]string{"protocol": "MQTT", "topic": "usp/controller/c-MQTT"}},
-		{EndpointID: "proto::c-WebSocket"},
-	}
-	if e.stomp != "" {
-		maps.Copy(all, map[string]any{
-			"usp.mtp.stomp.broker": "tcp://" + e.stomp, "usp.mtp.stomp.destination": agentQueue,
-			"usp.mtp.stomp.login": "guest", "usp.mtp.stomp.passcode": "guest",
-		})
-		controllers = append(controllers, testenv.ControllerRow{EndpointID: "proto::c-STOMP",
-			MTP: map[string]string{"protocol": "STOMP", "destination": "/queue/usp.controller.c-STOMP"}})
-	}
-	maps.Copy(all, keys)
-	e.Env = testenv.Start(t, program, testenv.Config{Keys: all, Controllers: controllers})
-}
-
-// agent returns a native agent on a transport. At the brokers it listens where
-// every agent has its address.
-func (e relayEnv) agent(t *testing.T, id usp.EndpointID, on string) *peer {
-	t.Helper()
-	return e.peer(t, id, on, strings.ReplaceAll(agentTopic, "{endpoint_id}", string(id)), strings.ReplaceAll(agentQueue, "{endpoint_id}", string(id)))
-}
-
-// controller returns a controller on a transport.
-func (e relayEnv) controller(t *testing.T, on string) *peer {
-	t.Helper()
-	return e.peer(t, usp.EndpointID("proto::c-"+on), on, "usp/controller/c-MQTT", "/queue/usp.controller.c-STOMP")
-}
-
-func (e relayEnv) peer(t *testing.T, id usp.EndpointID, on, topic, queue string) *peer {
-	t.Helper()
-	switch on {
-	case "MQTT":
-		return newPeer(t, id, testenv.MQTTLink(t, e.mqtt.Address, topic, agentTopic))
-	case "STOMP":
-		return newPeer(t, id, testenv.STOMPLink(t, e.stomp, queue, agentQueue))
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
-	defer cancel()
-	link, err := client.DialLink(ctx, client.Config{URL: e.WebSocketURL(), Controller: id})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return newPeer(t, id, link)
-}
 
 // TestRelay: native agents and controllers reach each other from each transport to
 // each, bytes untouched; one that moves is followed.

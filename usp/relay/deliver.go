@@ -20,11 +20,11 @@ func (r *Relay) process(j job) {
 		r.standIn(j.env.From)
 	}
 	switch j.kind {
-	case pass:
+	case jobPass:
 		r.passOn(ctx, j)
-	case greet:
+	case jobGreet:
 		r.connect(ctx, j)
-	case drain:
+	case jobDrain:
 		r.deliverHeld(j.env.To)
 	}
 }

@@ -24,7 +24,7 @@ func (r *Relay) hold(ctx context.Context, j job) {
 // wake has what waits for an agent sent, now that it was heard. The lane of its
 // own keeps that from waiting for anything else.
 func (r *Relay) wake(id usp.EndpointID) {
-	if r.held.beginDrain(id) && !r.lanes.submit("", job{kind: drain, env: record.Envelope{To: id}}) {
+	if r.held.beginDrain(id) && !r.lanes.submit("", job{kind: jobDrain, env: record.Envelope{To: id}}) {
 		r.held.endDrain(id, true)
 	}
 }

@@ -22,7 +22,7 @@ const (
 type job struct {
 	kind   jobKind
 	env    record.Envelope
-	record []byte       // of pass
+	record []byte       // of jobPass
 	via    mtp.Protocol // where it came from
 	moved  bool         // the sender is new or somewhere else than before
 }
@@ -30,10 +30,10 @@ type job struct {
 type jobKind uint8
 
 const (
-	pass    jobKind = iota // the record on
-	greet                  // with a Connect record
-	standIn                // for the sender, who has come by a connection
-	drain                  // what waits for the receiver
+	jobPass   jobKind = iota // the record on
+	jobGreet                 // the receiver with a Connect record
+	jobListen                // for the sender, which has come by a connection
+	jobDrain                 // what waits for the receiver
 )
 
 // lanes keep the order of records between two endpoints, while no two endpoints

@@ -232,7 +232,7 @@ func (r *Relay) Connected(peer, local usp.EndpointID, via mtp.Address) {
 			r.save(peer)
 		}
 		if c.moved {
-			r.submit(job{kind: standIn, env: record.Envelope{From: peer}, moved: true})
+			r.submit(job{kind: jobListen, env: record.Envelope{From: peer}, moved: true})
 		}
 	}
 	if !r.table.isAgent(local) {
@@ -240,7 +240,7 @@ func (r *Relay) Connected(peer, local usp.EndpointID, via mtp.Address) {
 		return
 	}
 	if r.cfg.Policy.Allows(local, peer) {
-		r.submit(job{kind: greet, env: record.Envelope{From: local, To: peer}})
+		r.submit(job{kind: jobGreet, env: record.Envelope{From: local, To: peer}})
 	}
 }
 

@@ -89,16 +89,15 @@ var ErrUnknown = errors.New("no such native agent was ever heard here")
 
 // Agent is what is known of a native agent.
 type Agent struct {
-	ID         usp.EndpointID
-	Protocol   mtp.Protocol // where it was heard last
-	Address    string       // there; "" for a connection
-	Reachable  bool         // records for it can be sent now
-	Proven     bool         // the transport has authenticated it
-	First      time.Time
-	Last       time.Time // heard
-	Held       int       // records that wait for it
-	HeldBytes  int
-	Configured bool // it has a route in the configuration
+	ID        usp.EndpointID
+	Protocol  mtp.Protocol // where it was heard last
+	Address   string       // there; "" for a connection
+	Reachable bool         // records for it can be sent now
+	Proven    bool         // the transport has authenticated it
+	First     time.Time
+	Last      time.Time // heard
+	Held      int       // records that wait for it
+	HeldBytes int
 }
 
 // List calls fn for the native agents whose endpoint id has filter in it, in the
@@ -133,7 +132,6 @@ func (r *Relay) Show(id usp.EndpointID) (Agent, error) {
 	for _, p := range e.places {
 		a.Proven = a.Proven || p.proven
 	}
-	_, a.Configured = r.routes[id]
 	if r.held != nil {
 		a.Held, a.HeldBytes = r.held.of(id)
 	}
