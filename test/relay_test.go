@@ -79,6 +79,9 @@ func TestRelayOverRestarts(t *testing.T) {
 	env.Restart()
 	c = env.controller(t, "WebSocket")
 	c.tell(a, "after the kill")
+	testenv.Until(t, "the broker has confirmed them, and none is sent again", func() bool {
+		return env.Metric(`uspbridge_relay_records_total{from="WebSocket",to="MQTT"}`) == 2
+	})
 	env.mqtt.Kill()
 	env.mqtt.Start()
 	a = env.agent(t, a.id, "MQTT")
