@@ -1,5 +1,5 @@
 // Package mappings is data: the mapping files that come with the bridge and the
-// Device:2 data-model table, embedded in the binary. Package mapping reads them.
+// Device:2 data-model tables, embedded in the binary. Package mapping reads them.
 package mappings
 
 import "embed"
@@ -15,3 +15,12 @@ var Files embed.FS
 //
 //go:embed datamodel/device2.tsv.gz
 var Device2 []byte
+
+// Commands is the table of how CWMP serves the commands of Device2, Events that
+// of its events; both made by gen.
+var (
+	//go:embed datamodel/commands.tsv
+	Commands string
+	//go:embed datamodel/events.tsv
+	Events string
+)

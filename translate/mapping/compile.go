@@ -67,7 +67,9 @@ func (s *Set) Compile(t *tree.Template, id Identity) (*Program, error) {
 	c.vendor()
 	c.raw()
 	c.stack()
+	c.images()
 	c.standardExtras()
+	c.servedNodes()
 	c.ownNodes()
 	return c.finish()
 }

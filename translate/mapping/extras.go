@@ -85,6 +85,7 @@ func (c *compiler) ownNodes() {
 	for _, path := range []string{"Device.Reboot()", "Device.FactoryReset()", "Device.Boot!"} {
 		c.ownNode(c.node("Device."), c.std.elements[path].node(strings.TrimPrefix(path, "Device.")), "")
 	}
+	c.rpcNodes()
 	own := c.node(ownPath)
 	for _, name := range []string{"Stage", "CWMPVersion", "RootDataModel", "LastInform", "LastSession", "Reachable", "ReachableBy", "NextInform",
 		"CacheAge", "Mapping", "Profiles", "Learnt", "SupportedRPCs", "UnsupportedRPCs", "RefusedSettings", "Notifications", "Discovery"} {

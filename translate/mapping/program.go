@@ -37,6 +37,8 @@ type Program struct {
 	rowsHang map[tree.ParamID]bool
 	counts   map[tree.ParamID]bool // the CPE's counts of rows that controllers see counted
 	names    []string
+
+	keepsImages bool // the table of firmware images is the bridge's
 }
 
 // table is a target table.
@@ -116,6 +118,9 @@ type binding struct {
 	alias bool // given by the bridge where the CPE has none
 	own   string
 	age   time.Duration
+
+	command *command     // Command that is a parameter of the CPE
+	event   *ServedEvent // Event that is the change of one
 }
 
 // bound is one rule for a parameter, in the rows of one entry.

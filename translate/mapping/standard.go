@@ -16,7 +16,8 @@ import (
 // standard is the Device:2 data model as its table has it.
 type standard struct {
 	elements map[string]*element // by schema path; objects end in '.'
-	commands map[string][]string // object path → paths of its commands and events
+	served   []*Served
+	events   []*ServedEvent
 
 	sorting sync.Once
 	objects []string // paths of the live objects, sorted; see under
@@ -41,7 +42,15 @@ type element struct {
 	live    bool // not deleted from the model
 	in, out []string
 	need    []string
+	args    map[string]*element // arguments of a command, by "in." or "out." and their name
+	def     string              // argument: its value if it is left out; "" for none
 }
+
+// input returns an input argument of a command.
+func (e *element) input(name string) *element { return e.args["in."+name] }
+
+// output returns an output argument of a command.
+func (e *element) output(name string) *element { return e.args["out."+name] }
 
 var typesOf = map[string]dm.Type{
 	"base64": dm.TypeBase64, "boolean": dm.TypeBoolean, "dateTime": dm.TypeDateTime, "decimal": dm.TypeDecimal,
@@ -55,22 +64,29 @@ func parseStandard(table []byte) (*standard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data-model table: %w", err)
 	}
-	s := &standard{elements: make(map[string]*element, 11000), commands: map[string][]string{}}
+	s := &standard{elements: make(map[string]*element, 11000)}
 	lines := bufio.NewScanner(zip)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		cells := strings.Split(lines.Text(), "\t")
-		if len(cells) != 16 {
+		if len(cells) != 17 {
 			return nil, fmt.Errorf("data-model table: %d columns in %q", len(cells), lines.Text())
 		}
 		s.add(cells)
 	}
-	return s, lines.Err()
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if s.served, err = Commands(); err != nil {
+		return nil, err
+	}
+	s.events, err = Events()
+	return s, err
 }
 
 // add takes a row: kind, path, access, type, list, enum, uniqueKeys,
 // numEntriesParam, activeNotify, mandatory, flags, status, async, range, size,
-// ref.
+// ref, default.
 func (s *standard) add(c []string) {
 	kind, path := c[0], c[1]
 	e := &element{path: path, live: c[11] != "deleted", typ: typesOf[c[3]], list: c[4] != "", async: c[12] == "1"}
@@ -102,10 +118,12 @@ func (s *standard) add(c []string) {
 		if kind == "event" {
 			e.kind = dm.Event
 		}
-		owner := path[:strings.LastIndexByte(path, '.')+1]
-		s.commands[owner] = append(s.commands[owner], path)
 	case "inarg", "outarg", "eventarg":
-		s.argument(kind, path, c[9] == "1")
+		e.enum, e.ranges, e.sizes, e.isPath, e.def = enumOf(c[5]), boundsOf(c[13]), boundsOf(c[14]), c[15] == "1", c[16]
+		if e.list {
+			e.typ = dm.TypeString
+		}
+		s.argument(kind, e, c[9] == "1")
 		return
 	default: // objects inside arguments are in the names of their arguments
 		return
@@ -114,23 +132,29 @@ func (s *standard) add(c []string) {
 }
 
 // argument adds an argument to its command or event.
-func (s *standard) argument(kind, path string, mandatory bool) {
+func (s *standard) argument(kind string, arg *element, mandatory bool) {
 	for _, cut := range []string{"().Input.", "().Output.", "!."} {
-		owner, name, ok := strings.Cut(path, cut)
+		owner, name, ok := strings.Cut(arg.path, cut)
 		if !ok {
 			continue
 		}
 		e := s.elements[owner+cut[:strings.IndexAny(cut, ".")]]
-		switch {
-		case e == nil:
-		case kind == "inarg":
+		if e == nil {
+			return
+		}
+		if e.args == nil {
+			e.args = map[string]*element{}
+		}
+		if kind == "inarg" {
 			e.in = append(e.in, name)
+			e.args["in."+name] = arg
 			if mandatory {
 				e.need = append(e.need, name)
 			}
-		default:
-			e.out = append(e.out, name)
+			return
 		}
+		e.out = append(e.out, name)
+		e.args["out."+name] = arg
 		return
 	}
 }
