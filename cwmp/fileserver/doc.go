@@ -9,6 +9,9 @@
 // never from the URL, and are opened through an os.Root: nothing outside the
 // directory can be reached, and nothing in it is ever listed.
 //
+// Firmware that lies elsewhere is fetched once for all CPE that are to have it,
+// checked, and kept (images.go): a CPE gets it from here, by a token of its own.
+//
 // It stands beside package acs behind one listener, and knows HTTP and files,
 // but no RPCs.
 package fileserver

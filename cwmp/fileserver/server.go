@@ -50,6 +50,8 @@ type Config struct {
 	Grants Grants
 
 	MaxUpload    int64         // bytes of one file from a CPE; 64 MiB
+	MaxImage     int64         // bytes of one file that is fetched for CPE; 512 MiB
+	MaxImages    int64         // bytes of all files that were fetched; 8 GiB
 	MaxTransfers int           // at once, beyond it 503; 256
 	MaxEach      int           // of these, of one token; 4
 	Stall        time.Duration // a transfer in which less than 32 KiB, or the rest, moves in so long is broken off; 2 min
@@ -70,6 +72,13 @@ type Server struct {
 	mu      sync.Mutex
 	running map[string]int // transfers by token
 	total   int
+	fetches map[string]*fetching // by Image.key: under way, or failed a moment ago
+
+	client   *http.Client // of what is fetched
+	turns    chan struct{}
+	life     context.Context
+	stop     context.CancelFunc
+	fetchers sync.WaitGroup
 }
 
 // New opens the directory and returns a Server. What had not come whole when
@@ -80,6 +89,12 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.MaxUpload <= 0 {
 		cfg.MaxUpload = 64 << 20
+	}
+	if cfg.MaxImage <= 0 {
+		cfg.MaxImage = 512 << 20
+	}
+	if cfg.MaxImages <= 0 {
+		cfg.MaxImages = 8 << 30
 	}
 	if cfg.MaxTransfers <= 0 {
 		cfg.MaxTransfers = 256
@@ -96,7 +111,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{cfg: cfg, running: map[string]int{}}
+	s := &Server{cfg: cfg, running: map[string]int{}, fetches: map[string]*fetching{}, turns: make(chan struct{}, maxFetches), client: newClient()}
+	s.life, s.stop = context.WithCancel(context.Background())
 	var err error
 	if s.digest, err = acs.NewDigest(acs.DigestConfig{Realm: realm, Credentials: granted{}}); err != nil {
 		return nil, err
@@ -113,14 +129,35 @@ func New(cfg Config) (*Server, error) {
 	if s.root, err = os.OpenRoot(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("fileserver: %w", err)
 	}
-	if err := errors.Join(s.root.RemoveAll(incoming), s.root.MkdirAll(incoming, 0o700), s.root.MkdirAll(Uploads, 0o700)); err != nil {
+	if err := errors.Join(s.root.RemoveAll(incoming), s.root.MkdirAll(incoming, 0o700), s.root.MkdirAll(Uploads, 0o700), s.root.MkdirAll(Images, 0o700)); err != nil {
 		return nil, fmt.Errorf("fileserver: %w", errors.Join(err, s.root.Close()))
 	}
 	return s, nil
 }
 
-// Close lets go of the directory. Transfers must have ended.
-func (s *Server) Close() error { return s.root.Close() }
+// Close ends what is fetched and lets go of the directory. Transfers must have
+// ended.
+func (s *Server) Close() error {
+	s.stop()
+	s.fetchers.Wait()
+	s.client.CloseIdleConnections()
+	return s.root.Close()
+}
+
+// newClient returns the client by which images are fetched.
+func newClient() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxConnsPerHost, transport.ResponseHeaderTimeout = maxFetches, time.Minute
+	return &http.Client{Transport: transport, CheckRedirect: func(req *http.Request, via []*http.Request) error {
+		switch {
+		case len(via) > maxRedirects:
+			return fmt.Errorf("redirected %d times", len(via))
+		case via[0].URL.Scheme == "https" && req.URL.Scheme != "https":
+			return errors.New("redirected from https to " + req.URL.Scheme)
+		}
+		return nil
+	}}
+}
 
 // Size returns the size in bytes of a file that can be downloaded.
 func (s *Server) Size(name string) (int64, error) {

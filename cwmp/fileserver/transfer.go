@@ -107,8 +107,7 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, g Grant) (n int6
 	case r.Header.Get("Content-Range") != "": // RFC 9110 14.5
 		return 0, &refusal{http.StatusBadRequest, "partial", "a file is stored whole: send it without Content-Range"}
 	}
-	temporary := path.Join(incoming, rand.Text())
-	f, err := s.root.OpenFile(temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	temporary, f, err := s.temporary()
 	if err != nil {
 		return 0, err
 	}
@@ -137,6 +136,13 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, g Grant) (n int6
 	s.cfg.Log.Info("file uploaded", "device", g.Device, "file", g.Name, "bytes", n)
 	w.WriteHeader(http.StatusCreated)
 	return n, s.told(r, g, n)
+}
+
+// temporary opens a file for what has not come whole.
+func (s *Server) temporary() (name string, f *os.File, err error) {
+	name = path.Join(incoming, rand.Text())
+	f, err = s.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	return name, f, err
 }
 
 // place gives a file its name, durably.
