@@ -60,22 +60,31 @@ func (b *Bridge) call(ctx context.Context, dev *device) error {
 // error is one of the session.
 func (b *Bridge) carryOn(ctx context.Context, cpe acs.Caller, base string, dev *device) error {
 	for _, op := range slices.Clone(dev.state.Load().rec.Operations) {
-		var err error
-		switch op.State {
-		case OperationWaiting:
-			err = b.sendOperation(ctx, cpe, base, dev, op)
-		case OperationSent:
-			err = b.settleSent(ctx, cpe, base, dev, op)
-		case OperationAccepted:
-			err = b.watchEnd(ctx, cpe, dev, op)
-		case OperationEnded:
-			b.inBackground(dev, func(ctx context.Context) { b.tell(ctx, dev) })
-		}
-		if err != nil {
+		if err := b.carry(ctx, cpe, base, dev, op); err != nil {
 			return fmt.Errorf("%s %s: %w", op.kind(), op.Key, err)
 		}
 	}
 	return nil
+}
+
+// carry does what one operation is waiting for.
+func (b *Bridge) carry(ctx context.Context, cpe acs.Caller, base string, dev *device, op *Operation) error {
+	switch {
+	case op.State == OperationEnded:
+		b.inBackground(dev, func(ctx context.Context) { b.tell(ctx, dev) })
+		return nil
+	case op.State == OperationFetching || op.State == OperationWaiting && op.early(b.now()):
+		return nil
+	case op.Diagnostic != nil:
+		return b.diagnose(ctx, cpe, dev, op)
+	case op.Image != nil && op.Transfer == nil:
+		return b.bootImage(ctx, cpe, dev, op)
+	case op.State == OperationWaiting:
+		return b.sendOperation(ctx, cpe, base, dev, op)
+	case op.State == OperationSent:
+		return b.settleSent(ctx, cpe, base, dev, op)
+	}
+	return b.watchEnd(ctx, cpe, dev, op)
 }
 
 // sendOperation sends the operation's RPC. That it was sent is durable before.
@@ -88,9 +97,8 @@ func (b *Bridge) sendOperation(ctx context.Context, cpe acs.Caller, base string,
 		if op.State != from {
 			return false
 		}
-		op.State, op.Software, op.NotBefore = OperationSent, rec.Software, time.Time{}
-		op.Deadline = b.now().Add(op.time() + b.cfg.Files.Life)
-		op.Sends++
+		op.send(rec, b.now(), op.time()+b.cfg.Files.Life)
+		rec.imageSent(op)
 		rpc, failure = b.message(dev, op, base, &batch)
 		return failure == nil
 	})
@@ -108,11 +116,21 @@ func (b *Bridge) sendOperation(ctx context.Context, cpe acs.Caller, base string,
 	switch {
 	case errors.Is(err, acs.ErrSessionLost):
 		return err
+	case errors.Is(err, cwmp.FaultMethodNotSupported) && op.Image != nil && op.Transfer.RPC == "ScheduleDownload":
+		return b.scheduleHere(ctx, cpe, base, dev, op)
 	case err != nil:
 		_, err = b.end(ctx, dev, op.Request, failedBy(err))
 		return err
 	}
 	return b.answered(ctx, dev, op.Request, answer)
+}
+
+// send notes that the operation's RPC is about to be sent, and how long the CPE
+// may take to tell of its end.
+func (op *Operation) send(rec *Record, now time.Time, within time.Duration) {
+	op.State, op.Software, op.NotBefore = OperationSent, rec.Software, time.Time{}
+	op.Told, op.Deadline = now, now.Add(within)
+	op.Sends++
 }
 
 // time is how long after it was told the CPE may begin with the operation.
@@ -154,8 +172,9 @@ func (b *Bridge) accept(ctx context.Context, dev *device, request uint32) error 
 		if op.State != OperationSent {
 			return false
 		}
-		op.State, op.NotBefore = OperationAccepted, time.Time{}
-		op.Secret = nil
+		if op.State = OperationAccepted; op.Diagnostic == nil { // its arguments are compared with the results, its end is asked for
+			op.NotBefore, op.Secret = time.Time{}, nil
+		}
 		return true
 	})
 	return err

@@ -20,17 +20,12 @@ import (
 func (b *Bridge) changeDUState(ctx context.Context, dev *device, call agent.Call) error {
 	a := arguments{call.Args, nil}
 	var changes []cwmp.DUOperation
-	view := dev.state.Load().See(b.now)
 	for _, p := range a.rows("Operation", maxOperations, "Kind", "URL", "UUID") {
 		op := cwmp.DUOperation{
 			Kind: a.text(p + "Kind"), URL: a.text(p + "URL"), UUID: a.text(p + "UUID"), Username: a.text(p + "Username"),
 			Password: a.text(p + "Password"), Version: a.text(p + "Version"), ExecutionEnvRef: a.text(p + "ExecutionEnvRef"),
 		}
-		if ref, ok := lookup(dev.state.Load().program.Schema, op.ExecutionEnvRef); ok {
-			if object, _, ok := view.RowSource(ref); ok {
-				op.ExecutionEnvRef = strings.TrimSuffix(string(object), ".")
-			}
-		}
+		op.ExecutionEnvRef = b.cpeRow(dev, op.ExecutionEnvRef)
 		switch {
 		case op.Kind != "Install" && op.Kind != "Update" && op.Kind != "Uninstall":
 			a.wrong(p+"Kind", "%.40q: want Install, Update or Uninstall", op.Kind)
@@ -63,7 +58,7 @@ func (b *Bridge) duStateChanged(ctx context.Context, s *acs.Session, dev *device
 	r := report{mark: said, twice: op != nil, event: b.duEvents(dev, results), op: op,
 		note: func(rec *Record) { rec.Rediscover = true }}
 	if op != nil {
-		r.result = b.duResult(dev, results)
+		r.result = b.duResult(dev, op, results)
 	}
 	return b.take(ctx, s, dev, r)
 }
@@ -88,7 +83,7 @@ func (r *Record) duChangeOf(key string) *Operation {
 
 // duResult returns the outcome of a ChangeDUState: a failure if every operation
 // of it has failed, else what became of each.
-func (b *Bridge) duResult(dev *device, results []cwmp.DUResult) *OperationResult {
+func (b *Bridge) duResult(dev *device, op *Operation, results []cwmp.DUResult) *OperationResult {
 	args := map[string]string{}
 	var failures int
 	for i := range results {
@@ -108,7 +103,23 @@ func (b *Bridge) duResult(dev *device, results []cwmp.DUResult) *OperationResult
 	if len(results) == 0 {
 		return &OperationResult{Code: usp.ErrCommandFailure, Text: "the CPE told of the end without a result"}
 	}
+	if op.standard() {
+		return &OperationResult{Args: b.unitOutput(dev, op, &results[0])}
+	}
 	return &OperationResult{Args: args}
+}
+
+// unitOutput returns the output arguments of a command of Device:2 that changed one
+// deployment unit.
+func (b *Bridge) unitOutput(dev *device, op *Operation, r *cwmp.DUResult) map[string]string {
+	if op.Changes[0].Kind != "Install" {
+		return nil
+	}
+	env := op.Changes[0].ExecutionEnvRef
+	if now := dev.state.Load().cpeValue(cwmp.Path(strings.TrimSuffix(r.DeploymentUnitRef, ".") + ".ExecutionEnvRef")); now != "" {
+		env = now
+	}
+	return map[string]string{"UUID": r.UUID, "Version": r.Version, "ExecEnvRef": b.uspRow(dev.state.Load(), env)}
 }
 
 // autonomousDUs takes changes that the CPE has made by itself (TR-069 A.4.2.4).

@@ -50,6 +50,8 @@ type device struct {
 	fetch fetches         // live reads in flight
 	adds  map[string]bool // PendingAdds that this process is at work on, by ID; guarded by mu
 
+	images map[uint32]bool // operations whose image this process is fetching, by Request; guarded by mu
+
 	telling sync.Mutex // held while the agent is told of ended operations
 
 	order sync.Mutex // held while controllers are told of a change, before mu: they are told in order

@@ -178,7 +178,13 @@ func (b *Bridge) expire(ctx context.Context, dev *device) {
 		over := !op.Deadline.After(now)
 		switch {
 		case op.State == OperationWaiting && over:
-			b.giveUp(ctx, dev, op, "the CPE has not come within "+contactLife.String()+"; it was told nothing", OperationWaiting)
+			if waits, err := b.nextWindow(ctx, dev, op); err != nil {
+				b.log.Error("an operation could not be put off", "device", dev.key, "command", op.Command, "error", err)
+			} else if !waits {
+				b.giveUp(ctx, dev, op, op.neverTold(), OperationWaiting)
+			}
+		case op.State == OperationFetching:
+			b.goOn(ctx, dev, op, over)
 		case op.State != OperationEnded && (over || !op.NotBefore.IsZero() && !op.NotBefore.After(now)):
 			look = true
 		}
@@ -191,7 +197,7 @@ func (b *Bridge) expire(ctx context.Context, dev *device) {
 	}
 	for _, op := range slices.Clone(dev.state.Load().rec.Operations) {
 		switch {
-		case op.State == OperationEnded:
+		case op.State == OperationEnded, op.State == OperationFetching:
 		case !op.Deadline.After(now):
 			b.giveUp(ctx, dev, op, "the CPE has not told of its end in time and cannot be asked: what became of it is not known", OperationSent, OperationAccepted)
 		case !op.NotBefore.IsZero() && !op.NotBefore.After(now):
@@ -200,6 +206,27 @@ func (b *Bridge) expire(ctx context.Context, dev *device) {
 			}
 		}
 	}
+}
+
+// goOn goes on with what a bridge was fetching that has ended since.
+func (b *Bridge) goOn(ctx context.Context, dev *device, op *Operation, over bool) {
+	switch now := b.now(); {
+	case over:
+		b.giveUp(ctx, dev, op, "the bridge could not fetch the file within "+contactLife.String(), OperationFetching)
+	case !op.NotBefore.After(now):
+		if err := b.postpone(ctx, dev, op, now.Add(fetchAgain)); err != nil {
+			b.log.Error("an operation could not be put off", "device", dev.key, "command", op.Command, "error", err)
+		}
+		b.begin(dev, op)
+	}
+}
+
+// neverTold says why an operation is given up of which the CPE was told nothing.
+func (op *Operation) neverTold() string {
+	if op.Image != nil && !op.Image.Until.IsZero() {
+		return "the CPE has not come within the time windows; it was told nothing"
+	}
+	return "the CPE has not come within " + contactLife.String() + "; it was told nothing"
 }
 
 // giveUp gives an operation up.

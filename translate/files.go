@@ -24,6 +24,14 @@ import (
 type Files interface {
 	// Size returns the size in bytes of a file that CPE can download.
 	Size(name string) (int64, error)
+	// Fetch returns the name of a file that is fetched from elsewhere, and its
+	// size in bytes. It fails with fileserver.ErrWrongContent if what has come
+	// is not what is wanted.
+	Fetch(ctx context.Context, wanted fileserver.Image) (name string, size int64, err error)
+	// Verify fails so if a file that is there is not what is wanted.
+	Verify(name string, wanted fileserver.Image) error
+	// Keep fails if a file is not there, and has it stay if it is.
+	Keep(name string) error
 }
 
 // FileConfig configures file transfers.
@@ -151,7 +159,7 @@ func (b *Bridge) Transferred(ctx context.Context, g fileserver.Grant, bytes int6
 // shownURL returns a transfer's URL without what opens doors: a file of the
 // bridge by its name, any other without a password.
 func (t *Transfer) shownURL() string {
-	if t.File != "" {
+	if t.URL == "" && t.File != "" {
 		return fileScheme + t.File
 	}
 	return redacted(t.URL)

@@ -156,10 +156,12 @@ func (b *Bridge) informed(old *Record, s *acs.Session, inform *cwmp.Inform) *Rec
 	if inform.HasEvent(cwmp.EventBootstrap) && rec.Template != "" {
 		// TR-069 3.7.1.5: what the ACS had set may be gone.
 		rec.Rediscover, rec.Provisioned, rec.Attributes, rec.Denied, rec.Passive = true, "", nil, nil, nil
+		rec.Arguments = nil
 	}
 	if rec.Software != rec.DiscoveredSW && rec.Template != "" {
 		rec.Rediscover = true
 	}
+	rec.imageFollows(old, inform.HasEvent(cwmp.EventBoot))
 	return rec
 }
 

@@ -15,14 +15,16 @@ import (
 )
 
 // Operation is a command of a controller that the CPE carries out beyond the
-// session it is told in: a file transfer or a change of software modules. It is
-// durable before the CPE is told, and stays until the agent has told of its end.
+// session it is told in: a file transfer, a change of software modules, a
+// diagnostic. It is durable before the CPE is told, and stays until the agent has
+// told of its end.
 //
-//	waiting → sent → accepted → ended → (gone)
+//	fetching → waiting → sent → accepted → ended → (gone)
 //
-// A CPE that does at once what it is told goes from sent to ended. A session
-// that breaks between sent and the answer leaves it in sent: carryOn then finds
-// out what became of it.
+// Only a firmware image that the bridge has to fetch and check first begins with
+// fetching. A CPE that does at once what it is told goes from sent to ended. A
+// session that breaks between sent and the answer leaves it in sent: carryOn then
+// finds out what became of it.
 type Operation struct {
 	Request    uint32         `json:"request"` // row of the agent's Request table
 	Command    string         `json:"command"` // USP path
@@ -30,16 +32,23 @@ type Operation struct {
 	Controller usp.EndpointID `json:"controller,omitempty"`
 	Key        string         `json:"key"` // CommandKey given to the CPE; no other operation has it
 
-	State     OperationState     `json:"state"`
-	Asked     time.Time          `json:"asked"`
-	Sends     int                `json:"sends,omitempty"`     // how often the RPC was sent
-	NotBefore time.Time          `json:"not_before,omitzero"` // nothing is to be done until then
-	Deadline  time.Time          `json:"deadline"`            // then it ends, or the CPE is looked at
-	Software  string             `json:"software,omitempty"`  // the CPE's software version when it was told
-	Transfer  *Transfer          `json:"transfer,omitempty"`  // one of these two
-	Changes   []cwmp.DUOperation `json:"changes,omitempty"`
-	Secret    []byte             `json:"secret,omitempty"` // its credentials, sealed, until the CPE has them
-	Grants    []string           `json:"grants,omitempty"` // names of the file grants made for it
+	State     OperationState `json:"state"`
+	Asked     time.Time      `json:"asked"`
+	Sends     int            `json:"sends,omitempty"`     // how often the RPC was sent
+	NotBefore time.Time      `json:"not_before,omitzero"` // nothing is to be done until then
+	Deadline  time.Time      `json:"deadline"`            // then it ends, or the CPE is looked at
+	Told      time.Time      `json:"told,omitzero"`       // when the RPC was sent
+	Software  string         `json:"software,omitempty"`  // the CPE's software version when it was told
+
+	// One of these, or an Image with its Transfer.
+	Transfer   *Transfer          `json:"transfer,omitempty"`
+	Changes    []cwmp.DUOperation `json:"changes,omitempty"`
+	Diagnostic *Diagnostic        `json:"diagnostic,omitempty"`
+	Image      *ImageTask         `json:"image,omitempty"`
+	Check      *Check             `json:"check,omitempty"` // the bridge fetches the file of the Transfer, and it has to be that
+
+	Secret []byte   `json:"secret,omitempty"` // its credentials or arguments, sealed, as long as they are needed
+	Grants []string `json:"grants,omitempty"` // names of the file grants made for it
 
 	Result *OperationResult `json:"result,omitempty"` // once it has ended
 }
@@ -49,6 +58,7 @@ type OperationState string
 
 // The states of an Operation.
 const (
+	OperationFetching OperationState = "fetching" // the bridge gets the firmware image
 	OperationWaiting  OperationState = "waiting"  // the CPE has not been told
 	OperationSent     OperationState = "sent"     // it was sent; whether the CPE has it is not known
 	OperationAccepted OperationState = "accepted" // the CPE has it and will tell of its end
@@ -80,6 +90,9 @@ const (
 	// tellAgain is after how long an end is told again that could not be told,
 	// because the store failed or the bridge died.
 	tellAgain = 15 * time.Second
+	// fetchAgain is after how long a bridge that has been restarted goes on with
+	// what it was fetching.
+	fetchAgain = time.Minute
 	// maxHeard bounds what is remembered of the past: twice what can be told
 	// of at once.
 	maxHeard = 2 * maxOperations
@@ -112,8 +125,11 @@ func (m *model) Detached(request uint32) bool { return m.state().rec.operation(r
 func (b *Bridge) detach(ctx context.Context, dev *device, call agent.Call, op *Operation) error {
 	b.sealSecrets(dev.key, op)
 	op.Request, op.Command, op.CommandKey, op.Controller = call.Request, call.Command.Path(), call.Key, call.Controller
-	op.Key, op.State, op.Asked = newCommandKey(), OperationWaiting, b.now()
-	op.Deadline, op.NotBefore = op.Asked.Add(contactLife), op.Asked.Add(lookAgain)
+	op.Key, op.Asked = newCommandKey(), b.now()
+	if op.State == "" {
+		op.State = OperationWaiting
+	}
+	op.wait(op.Asked)
 	dev.mu.Lock()
 	rec := dev.state.Load().rec.clone()
 	if len(rec.Operations) >= maxOperations {
@@ -121,14 +137,38 @@ func (b *Bridge) detach(ctx context.Context, dev *device, call agent.Call, op *O
 		return usp.Errorf(usp.ErrResourcesExceeded, "", "%d operations wait for this CPE already, the most that are kept", maxOperations)
 	}
 	rec.Operations = append(slices.Clip(rec.Operations), op)
+	rec.imageBegun(op)
 	durable := b.keepOperations(dev, rec, &store.Batch{})
 	dev.mu.Unlock()
-	if err := durable(ctx); err != nil && b.forget(dev, op.Request, OperationWaiting) {
+	if err := durable(ctx); err != nil && b.forget(dev, op.Request, op.State) {
 		return err // the controller is told of a failure: the CPE must not do it later
 	}
 	b.metrics.operations.WithLabelValues(op.kind(), "begun").Inc()
-	b.inBackground(dev, func(ctx context.Context) { b.call(ctx, dev) })
+	b.begin(dev, op)
 	return agent.ErrDetached
+}
+
+// wait sets until when an operation waits for the CPE, and when the CPE is called
+// for it again.
+func (op *Operation) wait(now time.Time) {
+	op.Deadline, op.NotBefore = now.Add(contactLife), now.Add(lookAgain)
+	switch {
+	case op.State == OperationFetching:
+		op.NotBefore = now.Add(fetchAgain)
+	case op.Image != nil:
+		op.Image.wait(op, now)
+	}
+}
+
+// begin has an operation carried on that has just been made durable. Nobody waits
+// for it.
+func (b *Bridge) begin(dev *device, op *Operation) {
+	switch {
+	case op.State == OperationFetching:
+		b.inBackground(dev, func(ctx context.Context) { b.fetchImage(ctx, dev, op) })
+	case !op.early(b.now()):
+		b.inBackground(dev, func(ctx context.Context) { b.call(ctx, dev) })
+	}
 }
 
 // keepOperations makes rec the device's record, with its entry in the index of
@@ -198,7 +238,9 @@ func (r *Record) endOperation(request uint32, result *OperationResult, now time.
 	r.Operations[i] = &op
 	r.hear(op.Key)
 	// What a CPE has fetched can mean that its tree is another one.
-	r.Rediscover = r.Rediscover || result.Code == 0 && (op.Transfer == nil || !op.Transfer.upload())
+	fetched := op.Changes != nil || op.Transfer != nil && !op.Transfer.upload() && !op.Told.IsZero()
+	r.Rediscover = r.Rediscover || result.Code == 0 && fetched
+	r.imageEnded(&op)
 	return &op
 }
 
@@ -215,13 +257,23 @@ func (b *Bridge) ended(dev *device, op *Operation) {
 	}
 	b.metrics.operations.WithLabelValues(op.kind(), outcome).Inc()
 	b.log.Info("operation ended", "device", dev.key, "command", op.Command, "key", op.Key, "error", op.Result.Text)
-	b.inBackground(dev, func(ctx context.Context) { b.tell(ctx, dev) })
+	b.inBackground(dev, func(ctx context.Context) {
+		b.tell(ctx, dev)
+		if op.Diagnostic != nil && dev.state.Load().rec.awaits(op.Diagnostic.Object) {
+			b.call(ctx, dev) // the next one's turn
+		}
+	})
 }
 
 // kind names the operation in metrics.
 func (op *Operation) kind() string {
-	if op.Transfer != nil {
+	switch {
+	case op.Image != nil:
+		return op.Image.kind()
+	case op.Transfer != nil:
 		return op.Transfer.RPC
+	case op.Diagnostic != nil:
+		return "Diagnostic"
 	}
 	return "ChangeDUState"
 }
@@ -290,13 +342,18 @@ func (m *model) Cancel(ctx context.Context, request uint32) error {
 		return over
 	}
 	canceled := &OperationResult{Code: usp.ErrCommandCanceled, Text: "canceled by a controller"}
-	if done, err := m.bridge.end(ctx, m.dev, request, canceled, OperationWaiting); done || err != nil {
+	if done, err := m.bridge.end(ctx, m.dev, request, canceled, OperationWaiting, OperationFetching); done || err != nil {
 		return err
 	}
-	if op.Transfer == nil {
-		return usp.Errorf(usp.ErrCommandFailure, "", "the CPE has it, and CWMP has no way to cancel %s", op.Command)
+	switch {
+	case op.Transfer != nil:
+		err = m.bridge.cancelTransfer(ctx, m.dev, op.Key)
+	case op.Diagnostic != nil:
+		err = m.bridge.callOff(ctx, m.dev, op.Diagnostic)
+	default:
+		err = usp.Errorf(usp.ErrCommandFailure, "", "the CPE has it, and CWMP has no way to cancel %s", op.Command)
 	}
-	if err := m.bridge.cancelTransfer(ctx, m.dev, op.Key); err != nil {
+	if err != nil {
 		return err
 	}
 	done, err := m.bridge.end(ctx, m.dev, request, canceled)

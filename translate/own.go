@@ -4,15 +4,21 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/uspbridge/uspbridge/usp/dm"
 )
 
 // unknownTime is TR-106's "the time is not known".
 const unknownTime = "0001-01-01T00:00:00Z"
 
-// own returns the value of a parameter of Device.X_USPBRIDGE_CWMP., by its name
-// there. The mapping offers no others.
-func (b *Bridge) own(s *snapshot, name string) string {
+// own returns the value of a parameter that the bridge itself serves, by its name
+// below Device.: one of X_USPBRIDGE_CWMP., or of a firmware image, whose row is
+// inst. The mapping offers no others.
+func (b *Bridge) own(s *snapshot, name string, inst dm.Instance) string {
 	rec := s.rec
+	if strings.HasPrefix(name, "DeviceInfo.") {
+		return rec.image(name, inst.Last())
+	}
 	switch name {
 	case "X_USPBRIDGE_CWMP.Stage":
 		return string(rec.Stage)

@@ -79,7 +79,7 @@ func (b *Bridge) peek(s *snapshot, ref dm.Ref) agent.Value {
 // read reads one parameter from the cache and tells whether it is young enough.
 func (b *Bridge) read(s *snapshot, ref dm.Ref, now time.Time) (v agent.Value, fresh bool) {
 	if name, own := s.program.Own(ref.Node); own {
-		return agent.Value{Text: b.own(s, name)}, true
+		return agent.Value{Text: b.own(s, name, ref.Inst)}, true
 	}
 	text, at, state := s.See(b.now).Read(ref)
 	switch state {

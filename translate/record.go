@@ -98,6 +98,9 @@ type Record struct {
 	Operations []*Operation `json:"operations,omitempty"`
 	Heard      []string     `json:"heard,omitempty"`
 	Due        int64        `json:"due,omitempty"`
+
+	Firmware  Firmware             `json:"firmware,omitzero"`   // images of a CPE that has no table of them
+	Arguments map[cwmp.Path]string `json:"arguments,omitempty"` // of diagnostics: the values that the CPE had by itself
 }
 
 // PendingReboot remembers who asked for the reboot that the next Boot! tells of.

@@ -27,9 +27,19 @@ var commands = map[string]command{
 	"X_USPBRIDGE_CWMP.Refresh()": func(b *Bridge, ctx context.Context, dev *device, _ agent.Call) (map[string]string, error) {
 		return nil, b.refresh(ctx, dev)
 	},
-	"X_USPBRIDGE_CWMP.Download()":         detached((*Bridge).operateTransfer, "Download"),
-	"X_USPBRIDGE_CWMP.ScheduleDownload()": detached((*Bridge).operateTransfer, "ScheduleDownload"),
-	"X_USPBRIDGE_CWMP.Upload()":           detached((*Bridge).operateTransfer, "Upload"),
+	"DeviceInfo.FirmwareImage.{i}.Download()":        (*Bridge).downloadImage,
+	"DeviceInfo.FirmwareImage.{i}.Activate()":        (*Bridge).activateImage,
+	"DeviceInfo.VendorConfigFile.{i}.Backup()":       vendorFile("3 Vendor Configuration File", "1 Vendor Configuration File"),
+	"DeviceInfo.VendorConfigFile.{i}.Restore()":      (*Bridge).restoreConfig,
+	"DeviceInfo.VendorLogFile.{i}.Upload()":          vendorFile("4 Vendor Log File", "2 Vendor Log File"),
+	"SoftwareModules.InstallDU()":                    (*Bridge).installDU,
+	"SoftwareModules.DeploymentUnit.{i}.Update()":    (*Bridge).updateDU,
+	"SoftwareModules.DeploymentUnit.{i}.Uninstall()": (*Bridge).uninstallDU,
+	"SoftwareModules.ExecEnv.{i}.Restart()":          (*Bridge).restartExecEnv,
+	"SoftwareModules.ExecutionUnit.{i}.Restart()":    (*Bridge).restartUnit,
+	"X_USPBRIDGE_CWMP.Download()":                    detached((*Bridge).operateTransfer, "Download"),
+	"X_USPBRIDGE_CWMP.ScheduleDownload()":            detached((*Bridge).operateTransfer, "ScheduleDownload"),
+	"X_USPBRIDGE_CWMP.Upload()":                      detached((*Bridge).operateTransfer, "Upload"),
 	"X_USPBRIDGE_CWMP.ChangeDUState()": func(b *Bridge, ctx context.Context, dev *device, call agent.Call) (map[string]string, error) {
 		return nil, b.changeDUState(ctx, dev, call)
 	},

@@ -59,6 +59,10 @@ type credentials struct {
 // sealSecrets takes the credentials of a new operation out of it and seals them:
 // those of its transfer, or one for each of its changes.
 func (b *Bridge) sealSecrets(key cwmp.DeviceKey, op *Operation) {
+	if op.Diagnostic != nil {
+		b.sealArguments(key, op)
+		return
+	}
 	var all []credentials
 	if t := op.Transfer; t != nil {
 		all = append(all, credentials{t.URL, t.Username, t.Password})
@@ -69,11 +73,37 @@ func (b *Bridge) sealSecrets(key cwmp.DeviceKey, op *Operation) {
 		all = append(all, credentials{c.URL, c.Username, c.Password})
 		c.URL, c.Username, c.Password = redacted(c.URL), "", ""
 	}
+	op.Secret = b.sealCredentials(key, all)
+}
+
+func (b *Bridge) sealCredentials(key cwmp.DeviceKey, all []credentials) []byte {
 	text, err := json.Marshal(all)
 	if err != nil {
 		panic(fmt.Sprintf("credentials of an operation of %s: %v", key, err)) // strings always marshal
 	}
-	op.Secret = b.cfg.Sealer.Seal(recordKey(key), text)
+	return b.cfg.Sealer.Seal(recordKey(key), text)
+}
+
+// sealArguments takes the arguments of a diagnostic out of it and seals them:
+// there are passwords among them, and URLs that open doors.
+func (b *Bridge) sealArguments(key cwmp.DeviceKey, op *Operation) {
+	text, err := json.Marshal(op.Diagnostic.Args)
+	if err != nil {
+		panic(fmt.Sprintf("arguments of a diagnostic of %s: %v", key, err)) // strings always marshal
+	}
+	op.Secret, op.Diagnostic.Args = b.cfg.Sealer.Seal(recordKey(key), text), nil
+}
+
+// openArguments returns the arguments of a diagnostic.
+func (b *Bridge) openArguments(key cwmp.DeviceKey, op *Operation) (args []cwmp.ParameterValue, err error) {
+	text, err := b.cfg.Sealer.Open(recordKey(key), op.Secret)
+	if err == nil {
+		err = json.Unmarshal(text, &args)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("arguments of %s: %w", op.Key, err)
+	}
+	return args, nil
 }
 
 // openSecrets returns the credentials of an operation.

@@ -57,10 +57,9 @@ const maxTextArg = 256
 // transferArgs reads the arguments of Download(), ScheduleDownload() and
 // Upload().
 func (b *Bridge) transferArgs(dev *device, rpc string, call agent.Call) (*Transfer, error) {
-	a := arguments{call.Args, nil}
+	a := &arguments{call.Args, nil}
 	t := &Transfer{
-		RPC: rpc, FileType: a.text("FileType"), URL: a.text("URL"), Username: a.text("Username"), Password: a.text("Password"),
-		FileSize: a.number("FileSize"), TargetFileName: a.text("TargetFileName"), DelaySeconds: a.number("DelaySeconds"),
+		RPC: rpc, FileType: a.text("FileType"), FileSize: a.number("FileSize"), TargetFileName: a.text("TargetFileName"), DelaySeconds: a.number("DelaySeconds"),
 		SuccessURL: a.text("SuccessURL"), FailureURL: a.text("FailureURL"),
 	}
 	if rpc == "ScheduleDownload" {
@@ -69,17 +68,23 @@ func (b *Bridge) transferArgs(dev *device, rpc string, call agent.Call) (*Transf
 	if t.FileType == "" {
 		a.wrong("FileType", "must not be empty; a firmware image is %q", firmwareImage)
 	}
+	return t, b.readTransfer(dev, t, a)
+}
+
+// readTransfer reads where a file is.
+func (b *Bridge) readTransfer(dev *device, t *Transfer, a *arguments) error {
+	t.URL, t.Username, t.Password = a.text("URL"), a.text("Username"), a.text("Password")
 	if a.err != nil {
-		return nil, a.err
+		return a.err
 	}
 	name, own := ownFile(t.URL)
-	if !own {
-		if u, err := url.Parse(t.URL); err != nil || u.Host == "" {
-			a.wrong("URL", "%q is neither a URL nor the name of a file of the bridge", t.shownURL())
-		}
-		return t, a.err
+	if own {
+		return b.ownTransfer(dev, t, name)
 	}
-	return t, b.ownTransfer(dev, t, name)
+	if u, err := url.Parse(t.URL); err != nil || u.Host == "" {
+		a.wrong("URL", "%q is neither a URL nor the name of a file of the bridge", t.shownURL())
+	}
+	return a.err
 }
 
 // ownTransfer makes a transfer one of a file of the bridge.
@@ -150,8 +155,14 @@ func (b *Bridge) message(dev *device, op *Operation, base string, batch *store.B
 		return &cwmp.Upload{CommandKey: op.Key, FileType: t.FileType, URL: address, Username: username, Password: password,
 			DelaySeconds: t.DelaySeconds}, nil
 	case "ScheduleDownload":
+		windows := t.Windows
+		if op.Image != nil { // they count from when the command was given
+			if windows = remaining(windows, b.now().Sub(op.Asked)); len(windows) == 0 {
+				return nil, errors.New(op.neverTold())
+			}
+		}
 		return &cwmp.ScheduleDownload{CommandKey: op.Key, FileType: t.FileType, URL: address, Username: username, Password: password,
-			FileSize: t.FileSize, TargetFileName: t.TargetFileName, TimeWindows: t.Windows}, nil
+			FileSize: t.FileSize, TargetFileName: t.TargetFileName, TimeWindows: windows}, nil
 	}
 	return &cwmp.Download{CommandKey: op.Key, FileType: t.FileType, URL: address, Username: username, Password: password,
 		FileSize: t.FileSize, TargetFileName: t.TargetFileName, DelaySeconds: t.DelaySeconds,
@@ -162,6 +173,9 @@ func (b *Bridge) message(dev *device, op *Operation, base string, batch *store.B
 // evidence is how that is known: TransferComplete, the response to the RPC, or
 // SoftwareVersion.
 func (op *Operation) transferred(start, complete, evidence string) *OperationResult {
+	if op.standard() {
+		return &OperationResult{}
+	}
 	args := map[string]string{"StartTime": knownTime(start), "CompleteTime": knownTime(complete), "Evidence": evidence}
 	if op.Transfer.upload() && op.Transfer.File != "" {
 		args["File"] = op.Transfer.File
@@ -223,6 +237,24 @@ func (a *arguments) wrong(name, format string, values ...any) {
 	}
 }
 
+// refuse refuses an argument for an error, if it is one.
+func (a *arguments) refuse(name string, err error) {
+	if err != nil {
+		a.wrong(name, "%v", err)
+	}
+}
+
+func (a *arguments) boolean(name string) bool {
+	switch v := a.args[name]; v {
+	case "true", "1":
+		return true
+	case "false", "0", "":
+	default:
+		a.wrong(name, "%.40q is neither true nor false", v)
+	}
+	return false
+}
+
 func (a *arguments) text(name string) string {
 	v := a.args[name]
 	if len(v) > maxTextArg {
@@ -270,25 +302,31 @@ const maxWindows = 2
 // windows reads the time windows of ScheduleDownload().
 func (a *arguments) windows() (windows []cwmp.TimeWindow) {
 	for _, p := range a.rows("TimeWindow", maxWindows, "Start", "End") {
-		w := cwmp.TimeWindow{WindowStart: a.number(p + "Start"), WindowEnd: a.number(p + "End"), WindowMode: a.text(p + "Mode"),
-			UserMessage: a.text(p + "UserMessage"), MaxRetries: -1}
-		if w.WindowMode == "" {
-			w.WindowMode = "1 At Any Time"
+		mode := a.text(p + "Mode")
+		if mode == "" {
+			mode = "1 At Any Time"
 		}
-		if v := a.args[p+"MaxRetries"]; v != "" {
-			n, err := strconv.ParseInt(v, 10, 32)
-			if err != nil {
-				a.wrong(p+"MaxRetries", "%.40q is not a number", v)
-			}
-			w.MaxRetries = int(n)
-		}
-		if w.WindowEnd <= w.WindowStart {
-			a.wrong(p+"End", "the window ends before it starts")
-		}
-		windows = append(windows, w)
+		windows = append(windows, a.window(p, mode))
 	}
 	if len(windows) == 0 {
 		a.wrong("TimeWindow.1.Start", "a ScheduleDownload needs one or two time windows")
 	}
 	return windows
+}
+
+// window reads one time window.
+func (a *arguments) window(p, mode string) cwmp.TimeWindow {
+	w := cwmp.TimeWindow{WindowStart: a.number(p + "Start"), WindowEnd: a.number(p + "End"), WindowMode: mode,
+		UserMessage: a.text(p + "UserMessage"), MaxRetries: -1}
+	if v := a.args[p+"MaxRetries"]; v != "" {
+		n, err := strconv.ParseInt(v, 10, 32)
+		if err != nil {
+			a.wrong(p+"MaxRetries", "%.40q is not a number", v)
+		}
+		w.MaxRetries = int(n)
+	}
+	if w.WindowEnd <= w.WindowStart {
+		a.wrong(p+"End", "the window ends before it starts")
+	}
+	return w
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
@@ -27,6 +28,9 @@ func (b *Bridge) transferComplete(ctx context.Context, s *acs.Session, dev *devi
 	failure := faultIn(m.Fault)
 	b.log.Info("transfer complete", "device", dev.key, "command_key", m.CommandKey, "known", op != nil, "error", failure)
 	r := report{mark: mark(m), event: transferEvent(op, m), op: op}
+	if op != nil && op.Image != nil && op.Image.Activate {
+		r.event = nil // that transfer was told of when the bridge had the image
+	}
 	if op == nil {
 		r.note = func(rec *Record) { rec.Rediscover = rec.Rediscover || failure == nil }
 		return b.take(ctx, s, dev, r)
@@ -85,6 +89,9 @@ func transferEvent(op *Operation, m *cwmp.TransferComplete) []agent.Event {
 	if op != nil {
 		args["Command"], args["CommandKey"], args["Requestor"] = op.Command, op.CommandKey, string(op.Controller)
 		args["TransferURL"] = op.Transfer.shownURL()
+		if i := strings.LastIndexByte(op.Command, '.'); op.standard() && i > 0 {
+			args["Affected"] = op.Command[:i]
+		}
 		if op.Transfer.upload() {
 			args["TransferType"] = "Upload"
 		}

@@ -28,6 +28,7 @@ import (
 	"github.com/uspbridge/uspbridge/translate/mapping"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent"
+	"github.com/uspbridge/uspbridge/usp/dm"
 )
 
 // sleeper is a CPE that is to be woken, and the bridge that wants it.
@@ -342,7 +343,7 @@ func TestWakeFails(t *testing.T) {
 	if !errors.Is(err, connreq.ErrNAT) {
 		t.Fatalf("error %v, want %v", err, connreq.ErrNAT)
 	}
-	for _, text := range []string{err.Error(), z.reachability(sleeperID.Key(), z.state()), z.own(z.state(), "X_USPBRIDGE_CWMP.Reachable")} {
+	for _, text := range []string{err.Error(), z.reachability(sleeperID.Key(), z.state()), z.own(z.state(), "X_USPBRIDGE_CWMP.Reachable", dm.Instance{})} {
 		for _, want := range []string{"behind NAT", "10.0.0.7 is private", "informs from 203.0.113.7", "no STUN binding", "no Jabber id", "next Inform, expected before 2026-11-24T12:15:00Z"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%q does not say %q", text, want)
@@ -353,7 +354,7 @@ func TestWakeFails(t *testing.T) {
 	if got := z.reachability(sleeperID.Key(), z.state()); !strings.Contains(got, "overdue since 2026-11-24T12:15:00Z") {
 		t.Errorf("after an hour: %s", got)
 	}
-	if got := z.own(z.state(), "X_USPBRIDGE_CWMP.NextInform"); got != "2026-11-24T12:15:00Z" {
+	if got := z.own(z.state(), "X_USPBRIDGE_CWMP.NextInform", dm.Instance{}); got != "2026-11-24T12:15:00Z" {
 		t.Errorf("NextInform is %s", got)
 	}
 	z.Bound(t.Context(), sleeperID.Key(), netip.MustParseAddrPort("203.0.113.7:9"))
