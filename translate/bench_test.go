@@ -25,7 +25,6 @@ import (
 	"github.com/uspbridge/uspbridge/translate/mapping"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent"
-	"github.com/uspbridge/uspbridge/usp/dm"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -280,12 +279,12 @@ func (r *bench) record() *Record {
 func (r *bench) operate(command string, args map[string]string) (request uint32, out map[string]string, err error) {
 	r.t.Helper()
 	m := r.model()
-	node := m.Schema().Lookup(command)
-	if node == nil {
+	ref, ok := lookup(m.Schema(), command)
+	if !ok {
 		r.t.Fatalf("the device has no %s", command)
 	}
 	r.requests++
-	out, err = m.Operate(r.t.Context(), agent.Call{Command: dm.Ref{Node: node}, Args: args, Key: "usp-key", Controller: "proto::c", Request: r.requests})
+	out, err = m.Operate(r.t.Context(), agent.Call{Command: ref, Args: args, Key: "usp-key", Controller: "proto::c", Request: r.requests})
 	return r.requests, out, err
 }
 

@@ -51,6 +51,8 @@ type CPE struct {
 	lost       map[string]bool // RPCs that Profile has had lost
 	nextURL    string          // of the last KickedResponse
 
+	results map[cwmp.Path]bool // what the diagnostic that is being run has found
+
 	challenge *digest.Challenge // of the session before, with Profile.KeepNonce
 }
 
@@ -82,6 +84,9 @@ type pending struct {
 	Changes      []duChange              `json:"changes,omitempty"`
 	BootDue      bool                    `json:"bootDue,omitempty"`     // a firmware waits to be booted until it has been told of
 	Diagnostics  []cwmp.Path             `json:"diagnostics,omitempty"` // DiagnosticsState parameters that were requested
+
+	DiagnosticsAt time.Time `json:"diagnosticsAt,omitzero"` // when they end
+	Runs          int       `json:"runs,omitempty"`         // of diagnostics
 }
 
 // schedule is a ScheduleInform that has not come yet.

@@ -158,7 +158,7 @@ func (c *CPE) checkSet(p cwmp.ParameterValue) (*node, cwmp.FaultCode, string) {
 	}
 	text := canonical(n.typ, p.Value.Text)
 	err := cmp.Or(checkType(n.typ, text), n.allowed.check(text))
-	if err == nil && leaf(p.Name) == "DiagnosticsState" {
+	if err == nil && isState(leaf(p.Name)) {
 		err = checkDiagnosticsRequest(text)
 	}
 	if err != nil {
@@ -171,7 +171,7 @@ func (c *CPE) checkSet(p cwmp.ParameterValue) (*node, cwmp.FaultCode, string) {
 func (c *CPE) assign(name cwmp.Path, n *node, text string) {
 	before := c.value(name, n)
 	c.tree.set(name, text)
-	if leaf(name) == "DiagnosticsState" {
+	if isState(leaf(name)) {
 		c.requestDiagnostics(name, text)
 		return
 	}

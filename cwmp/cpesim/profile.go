@@ -95,6 +95,20 @@ type Profile struct {
 	TransferCompleteBeforeBoot bool
 	// FailTransfers is the fault with which each transfer ends, 0 for success.
 	FailTransfers cwmp.FaultCode
+	// DieInTransfer loses power during each transfer, and forgets it.
+	DieInTransfer bool
+	// KeepsOldFirmware tells of success when a firmware was transferred, boots, and
+	// runs what it ran before.
+	KeepsOldFirmware bool
+	// DiagnosticsTime is how long a diagnostic takes, after the session that it
+	// was requested in.
+	DiagnosticsTime time.Duration
+	// StuckDiagnostics never come to an end.
+	StuckDiagnostics bool
+	// NoDiagnosticsComplete ends diagnostics without "8 DIAGNOSTICS COMPLETE".
+	NoDiagnosticsComplete bool
+	// RebootInDiagnostics loses power when a diagnostic has begun.
+	RebootInDiagnostics bool
 	// PreemptiveBasic sends Basic credentials before it is asked (TR-069 3.4.4
 	// recommends it over TLS).
 	PreemptiveBasic bool

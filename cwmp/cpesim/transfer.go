@@ -3,11 +3,7 @@ package cpesim
 import (
 	"context"
 	"net/url"
-	"path"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
@@ -38,9 +34,6 @@ type transfer struct {
 
 // maxTransfers bounds the queue; TR-069 A.3.2.8 asks for three at least.
 const maxTransfers = 16
-
-// firmware is the file type that ends in another SoftwareVersion and a reboot.
-const firmware = "1 Firmware Upgrade Image"
 
 // queueTransfer takes a transfer on if the CPE can make it.
 func (c *CPE) queueTransfer(t transfer) *cwmp.Fault {
@@ -169,6 +162,12 @@ func (c *CPE) perform(ctx context.Context, t transfer) {
 	start := c.now()
 	var fault *cwmp.Fault
 	switch {
+	case c.profile.DieInTransfer:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.pending.Transfers = slices.DeleteFunc(c.pending.Transfers, func(other transfer) bool { return other == t })
+		c.beginBoot()
+		return
 	case c.profile.FailTransfers != 0:
 		fault = cwmp.NewFault(c.profile.FailTransfers)
 	case c.fleet.config.Transfer != nil:
@@ -207,58 +206,4 @@ func (c *CPE) complete(t transfer, fault *cwmp.Fault, start time.Time) {
 	c.pending.Completed = append(c.pending.Completed, done)
 	c.pending.CompletedBy = append(c.pending.CompletedBy, t.Event)
 	c.urgent = true
-}
-
-// arrived puts a file into force: a firmware is booted. c.mu is held.
-func (c *CPE) arrived(t transfer) {
-	if t.FileType != firmware {
-		return
-	}
-	c.installFirmware(t)
-	if c.profile.TransferCompleteBeforeBoot && !c.profile.NoTransferComplete {
-		c.pending.BootDue = true
-		return
-	}
-	c.beginBoot()
-}
-
-var versionPattern = regexp.MustCompile(`[0-9]+(\.[0-9]+)+`)
-
-// installFirmware changes SoftwareVersion to the one that the file's name tells,
-// else to the next.
-func (c *CPE) installFirmware(t transfer) {
-	name := t.TargetFileName
-	if target, err := url.Parse(t.URL); err == nil && name == "" {
-		name = path.Base(target.Path)
-	}
-	parameter := c.tree.model.root + "DeviceInfo.SoftwareVersion"
-	n := c.tree.find(parameter)
-	if n == nil {
-		return
-	}
-	version := versionPattern.FindString(strings.TrimSuffix(name, path.Ext(name)))
-	if version == "" {
-		version = nextVersion(c.value(parameter, n))
-	}
-	c.change(parameter, n, version)
-}
-
-// nextVersion counts the last number of a version up by one.
-func nextVersion(version string) string {
-	end := len(version)
-	for end > 0 && (version[end-1] < '0' || version[end-1] > '9') {
-		end--
-	}
-	start := end
-	for start > 0 && version[start-1] >= '0' && version[start-1] <= '9' && end-start < 9 {
-		start--
-	}
-	if start == end {
-		return version + ".1"
-	}
-	number, err := strconv.Atoi(version[start:end])
-	if err != nil {
-		return version + ".1"
-	}
-	return version[:start] + strconv.Itoa(number+1) + version[end:]
 }

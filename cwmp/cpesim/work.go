@@ -199,8 +199,11 @@ func (c *CPE) nextDue() time.Time {
 			due = t
 		}
 	}
-	if len(c.pending.Diagnostics)+len(c.pending.Changes) > 0 {
+	if len(c.pending.Changes) > 0 {
 		at(now)
+	}
+	if len(c.pending.Diagnostics) > 0 && !c.profile.StuckDiagnostics {
+		at(c.pending.DiagnosticsAt)
 	}
 	for _, t := range c.pending.Transfers {
 		at(t.At)
@@ -278,6 +281,8 @@ func (c *CPE) beginBoot() {
 func (c *CPE) finishBoot(now time.Time) {
 	c.power.state = powerUp
 	c.bootedAt = now
+	c.bootSlot()
+	c.dropDiagnostics()
 	c.retries, c.notBefore, c.urgent = 0, time.Time{}, true
 	boot := []cwmp.Event{{Code: cwmp.EventBoot}}
 	switch {
