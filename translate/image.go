@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"strconv"
 	"time"
@@ -26,6 +27,25 @@ type Firmware struct {
 	File  string `json:"file,omitempty"` // of Next
 	From  string `json:"from,omitempty"`
 	Ended bool   `json:"ended,omitempty"`
+
+	// Shown are states of images of a CPE that has a table of them, by their
+	// objects, which the CPE itself knows nothing of: the bridge is at work on
+	// them, or what it got was not valid.
+	Shown map[string]ImageStatus `json:"shown,omitempty"`
+}
+
+// show sets the state that an image of the CPE is shown in; "": that which the CPE
+// has.
+func (f *Firmware) show(object string, status ImageStatus) {
+	f.Shown = maps.Clone(f.Shown)
+	if status == "" {
+		delete(f.Shown, object)
+		return
+	}
+	if f.Shown == nil {
+		f.Shown = map[string]ImageStatus{}
+	}
+	f.Shown[object] = status
 }
 
 // Slot is the place of one image.
@@ -155,7 +175,11 @@ func (op *Operation) early(now time.Time) bool { return op.Image != nil && op.Im
 
 // imageBegun notes that something is done to an image.
 func (r *Record) imageBegun(op *Operation) {
-	if op.Image == nil || op.Image.Object != "" || op.State != OperationFetching {
+	if op.Image == nil || op.State != OperationFetching {
+		return
+	}
+	if op.Image.Object != "" {
+		r.Firmware.show(op.Image.Object, ImageDownloading)
 		return
 	}
 	s := r.Firmware.slot(op.Image.Row)
@@ -176,9 +200,24 @@ func (r *Record) imageCame(op *Operation, file string) {
 	}
 }
 
+// imageInvalid notes that an image has come that is not the one that was wanted.
+func (r *Record) imageInvalid(op *Operation) {
+	switch {
+	case op.Image == nil:
+	case op.Image.Object != "":
+		r.Firmware.show(op.Image.Object, ImageValidationFailed)
+	default:
+		r.Firmware.slot(op.Image.Row).Status = ImageValidationFailed
+	}
+}
+
 // imageSent notes that the CPE is told to run an image.
 func (r *Record) imageSent(op *Operation) {
-	if op.Image == nil || op.Image.Object != "" {
+	if op.Image == nil {
+		return
+	}
+	if op.Image.Object != "" {
+		r.Firmware.show(op.Image.Object, "")
 		return
 	}
 	f := &r.Firmware
@@ -188,7 +227,11 @@ func (r *Record) imageSent(op *Operation) {
 // imageEnded notes how what was done to an image has ended.
 func (r *Record) imageEnded(op *Operation) {
 	t := op.Image
-	if t == nil || t.Object != "" {
+	if t == nil {
+		return
+	}
+	if t.Object != "" {
+		r.Firmware.show(t.Object, op.shownEnd(r.Firmware.Shown[t.Object]))
 		return
 	}
 	f := &r.Firmware
@@ -208,19 +251,26 @@ func (r *Record) imageEnded(op *Operation) {
 		f.Next = 0
 	}
 	s.Log = reason(op.Result.Text)
-	switch {
-	case op.Result.Code == usp.ErrCommandCanceled:
-		s.Status = ""
-	case t.Activate:
-		s.Status = ImageActivationFailed
-	case told:
-		s.Status = ImageInstallationFailed
-	case s.Status != ImageValidationFailed:
-		s.Status = ImageDownloadFailed
-	}
+	s.Status = op.shownEnd(s.Status)
 	if s.Status == ImageValidationFailed || s.Status == ImageDownloadFailed {
 		s.File = ""
 	}
+}
+
+// shownEnd is the state that an image is shown in when something has ended that was
+// done to it; "" for that which it has by itself.
+func (op *Operation) shownEnd(now ImageStatus) ImageStatus {
+	switch {
+	case op.Result.Code == 0, op.Result.Code == usp.ErrCommandCanceled:
+		return ""
+	case op.Image.Activate:
+		return ImageActivationFailed
+	case !op.Told.IsZero():
+		return ImageInstallationFailed
+	case now == ImageValidationFailed:
+		return now
+	}
+	return ImageDownloadFailed
 }
 
 // imageRuns makes the image that the CPE was told to run the active one, if the
@@ -254,4 +304,5 @@ func (r *Record) imageFollows(old *Record, booted bool) {
 	}
 	s := r.Firmware.slot(r.Firmware.active())
 	s.Name, s.File, s.Log = "", "", ""
+	r.Firmware.Shown = nil
 }

@@ -111,9 +111,7 @@ func (b *Bridge) imageFailed(ctx context.Context, dev *device, op *Operation, ca
 	if errors.Is(cause, fileserver.ErrWrongContent) {
 		text = "the image is not valid: " + cause.Error()
 		_, err := b.changeOperation(ctx, dev, op.Request, &store.Batch{}, func(rec *Record, op *Operation) bool {
-			if op.Image != nil && op.Image.Object == "" {
-				rec.Firmware.slot(op.Image.Row).Status = ImageValidationFailed
-			}
+			rec.imageInvalid(op)
 			return op.State == OperationFetching
 		})
 		if err != nil {

@@ -39,6 +39,22 @@ func (s *snapshot) imageOf(b *Bridge, call agent.Call) (t *ImageTask, err error)
 	return t, nil
 }
 
+// imageStatus is the state of an image, which the bridge can know better than the
+// CPE.
+const imageStatus = "Device.DeviceInfo.FirmwareImage.{i}.Status"
+
+// shownImage returns the state that an image of the CPE is shown in, where it is
+// not that which the CPE has.
+func (s *snapshot) shownImage(b *Bridge, status dm.Ref) (text string, ok bool) {
+	row := dm.Ref{Node: s.program.Schema.Lookup("Device.DeviceInfo.FirmwareImage.{i}."), Inst: status.Inst}
+	object, _, ok := s.See(b.now).RowSource(row)
+	if !ok {
+		return "", false
+	}
+	shown, ok := s.rec.Firmware.Shown[strings.TrimSuffix(string(object), ".")]
+	return string(shown), ok
+}
+
 // runs reports whether an image is the one that the CPE runs.
 func (s *snapshot) runs(b *Bridge, t *ImageTask) bool {
 	if t.Object == "" {

@@ -81,6 +81,11 @@ func (b *Bridge) read(s *snapshot, ref dm.Ref, now time.Time) (v agent.Value, fr
 	if name, own := s.program.Own(ref.Node); own {
 		return agent.Value{Text: b.own(s, name, ref.Inst)}, true
 	}
+	if len(s.rec.Firmware.Shown) > 0 && ref.Node.Path == imageStatus {
+		if text, ok := s.shownImage(b, ref); ok {
+			return agent.Value{Text: text}, true
+		}
+	}
 	text, at, state := s.See(b.now).Read(ref)
 	switch state {
 	case mapping.Computed:

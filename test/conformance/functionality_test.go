@@ -22,7 +22,7 @@ func functionalityCases() []testCase {
 			t.OperateSilently(t.own(added.controller.id)+"SendOnBoardRequest()", "")
 			added.onboarding(added.noticed(""))
 		}},
-		{number: "9.10", title: "Boot! has the boot parameters (of SoftwareVersion; CPE have no BootFirmwareImage)", play: func(t *trial) {
+		{number: "9.10", title: "Boot! has the boot parameters (of SoftwareVersion)", play: func(t *trial) {
 			const parameter = "Device.DeviceInfo.SoftwareVersion"
 			t.Add(whole,
 				// What is not persistent ends with the reboot that it waits for.
@@ -47,10 +47,7 @@ func functionalityCases() []testCase {
 		}},
 	},
 		without(notApplicable, "deprecated by the plan in favour of 9.11; the command is no longer in the data model", map[string]string{"9.1": "The timer of a controller"}),
-		without(notYet, "firmware images are not in the data model: Download() and Activate() are not carried out", map[string]string{
-			"9.3": "Download of firmware that activates itself", "9.4": "Activation of firmware at once", "9.5": "Activation of firmware in a time window",
-			"9.6": "Firmware with a wrong checksum", "9.7": "Download to the active image", "9.8": "An activation is canceled",
-		}))
+		firmwareCases())
 }
 
 // another adds a controller to the agent's Controller table and is the trial as

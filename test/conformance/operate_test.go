@@ -13,6 +13,8 @@ const (
 	reboot  = "Device.Reboot()"
 	refresh = "Device.X_USPBRIDGE_CWMP.Refresh()" // asynchronous: reads the whole CPE again
 	timer   = "Device.ScheduleTimer()"
+
+	traceRoute = "Device.IP.Diagnostics.TraceRoute()"
 )
 
 // operateCases are the tests of the Operate message (1.61 to 1.65, 1.79, 1.80,
@@ -58,6 +60,18 @@ func operateCases() []testCase {
 		{number: "1.91", title: "Operate with an argument that the command has not", play: func(t *trial) {
 			t.requested(t.Operate(timer, "", "DelaySeconds=10", "InvalidArgument=2").operated(timer))
 		}},
+		{number: "1.92", title: "Operate without arguments that have defaults", play: func(t *trial) {
+			t.subscribe("operate92", "OperationComplete", traceRoute)
+			t.requested(t.Operate(traceRoute, "before", "Host=198.51.100.7", "ProtocolVersion=Any", "NumberOfTries=1", "Timeout=100").operated(traceRoute))
+			t.completed(t.notice("operate92"), traceRoute, "before")
+			t.requested(t.Operate(traceRoute, "test92", "Host=198.51.100.7", "ProtocolVersion=Any").operated(traceRoute))
+			t.completed(t.notice("operate92"), traceRoute, "test92")
+			for name, want := range map[string]string{"NumberOfTries": "3", "Timeout": "5000"} {
+				if got := t.cpe.Value(t.field.gateway.traceRoute() + name); got != want {
+					t.Errorf("the CPE has made its test with %s %s, want %s", name, got, want)
+				}
+			}
+		}},
 		{number: "1.100", title: "Operate without an argument that is mandatory", play: func(t *trial) {
 			t.subscribe("operate100", "OperationComplete", timer)
 			a := t.Operate(timer, "test100")
@@ -72,10 +86,7 @@ func operateCases() []testCase {
 		without(notApplicable, "deprecated by the plan in favour of 1.79; the command is no longer in the data model", map[string]string{
 			"1.63": "Operate with arguments, of the timer of a controller",
 		}),
-		append(without(notApplicable, "deleted from the plan", map[string]string{"1.69": "GetInstances of the root"}),
-			without(notYet, "no asynchronous command with default values is in the data model: IP diagnostics are not carried out", map[string]string{
-				"1.92": "Operate without arguments that have defaults",
-			})...)...)...)
+		without(notApplicable, "deleted from the plan", map[string]string{"1.69": "GetInstances of the root"})...)...)
 }
 
 // rebooted waits until the CPE has rebooted, once, and its agent answers.

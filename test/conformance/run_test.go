@@ -29,6 +29,22 @@ type gateway struct {
 	model *cpesim.Model
 }
 
+// root returns the root of its data model.
+func (g gateway) root() string {
+	if g.name == "TR-098" {
+		return "InternetGatewayDevice."
+	}
+	return "Device."
+}
+
+// traceRoute returns its object for TraceRoute().
+func (g gateway) traceRoute() string {
+	if g.name == "TR-098" {
+		return g.root() + "TraceRouteDiagnostics."
+	}
+	return g.root() + "IP.Diagnostics.TraceRoute."
+}
+
 // extended is a built-in model with what cases need besides: a secret that the CPE
 // itself does not hide.
 func extended(name, root string) *cpesim.Model {
