@@ -121,8 +121,15 @@ func (b *Bridge) changeEvents(old, now *snapshot, changed []source) (events []ag
 	return events
 }
 
-// appendChange appends the event of a parameter that has another value now.
+// appendChange appends the event of a parameter that has another value now: that
+// it has, or the event of Device:2 that this stands for on a CPE.
 func (b *Bridge) appendChange(events []agent.Event, old, now *snapshot, ref dm.Ref) []agent.Event {
+	if ref.Node.Kind == dm.Event {
+		if args, ok := now.See(b.now).EventArgs(ref); ok {
+			events = append(events, agent.Event{Kind: agent.Occurred, Ref: ref, Args: args})
+		}
+		return events
+	}
 	v := b.peek(now, ref)
 	if v.Err != nil {
 		return events

@@ -163,7 +163,7 @@ func (h *Host) enqueue(b *store.Batch) (durable func(context.Context) error) {
 
 // watch tells the Model which parameters anybody wants to hear of: those of
 // ValueChange subscriptions, and for tables whose rows are watched their numbers
-// of entries.
+// of entries. Events are among them: a device may have one as a parameter.
 func (h *Host) watch(d *device, a *agent) {
 	a.watching.Lock()
 	defer a.watching.Unlock()
@@ -179,6 +179,12 @@ func (h *Host) watch(d *device, a *agent) {
 				if res, err := r.resolvePath(allRows(p), ""); err == nil {
 					for _, ref := range res.refs {
 						view.parametersBelow(ref, set, h.cfg.Limits.Matches)
+					}
+				}
+			case eventNotification:
+				if res, err := r.resolvePath(allRows(p), ""); err == nil {
+					for _, ref := range res.refs {
+						view.eventsBelow(ref, set, h.cfg.Limits.Matches)
 					}
 				}
 			case objectCreation, objectDeletion:
@@ -249,6 +255,23 @@ func (d *device) parametersBelow(ref dm.Ref, set map[dm.Ref]bool, most int) {
 	case ref.Node.IsObject():
 		for _, c := range ref.Node.Children {
 			d.parametersBelow(dm.Ref{Node: c, Inst: ref.Inst}, set, most)
+		}
+	}
+}
+
+// eventsBelow adds an event of the device, and all events below an object.
+func (d *device) eventsBelow(ref dm.Ref, set map[dm.Ref]bool, most int) {
+	switch {
+	case ref.Node.Local && ref.Node.Name != "" || len(set) >= most:
+	case ref.Node.Kind == dm.Event:
+		set[ref] = true
+	case ref.IsTable():
+		for _, n := range d.instances(ref) {
+			d.eventsBelow(dm.Ref{Node: ref.Node, Inst: ref.Inst.Append(n)}, set, most)
+		}
+	case ref.Node.IsObject():
+		for _, c := range ref.Node.Children {
+			d.eventsBelow(dm.Ref{Node: c, Inst: ref.Inst}, set, most)
 		}
 	}
 }

@@ -73,7 +73,7 @@ type Model interface {
 	// means that it goes on.
 	Cancel(ctx context.Context, request uint32) error
 
-	// Watch replaces the set of parameters whose changes somebody wants to be
+	// Watch replaces the set of parameters and events that somebody wants to be
 	// told about. It is kept, and brought to the device without the caller
 	// waiting for it. Changes come back as events to the agent.
 	Watch(params []dm.Ref) error
