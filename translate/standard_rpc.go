@@ -210,10 +210,11 @@ func (b *Bridge) awaitIdle(ctx context.Context, dev *device, object cwmp.Path) e
 			now, err = b.diagnosticValues(ctx, s, dev, []cwmp.Path{status})
 			return err
 		})
+		text, told := now[status]
 		switch {
 		case err != nil:
 			return commandError(err)
-		case now[status] == "Idle":
+		case text == "Idle" || !told: // a CPE that does not tell is not waited for
 			return nil
 		}
 		select {

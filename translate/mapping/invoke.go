@@ -34,9 +34,9 @@ func (v *View) Invoke(ref dm.Ref, args map[string]string) (in *Invocation, ok bo
 		return nil, false, nil
 	}
 	cmd := bind.command
-	src, wrong := v.row(bind, ref, args)
-	if wrong != "" {
-		return nil, true, usp.Errorf(usp.ErrInvalidCommandArguments, "", "%s", wrong)
+	src, err := v.row(bind, ref, args)
+	if err != nil {
+		return nil, true, err
 	}
 	in = &Invocation{Diagnostic: cmd.diagnostic, Object: tree.Join(cmd.home.Object, src)}
 	for _, a := range cmd.home.In {

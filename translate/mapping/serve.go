@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/uspbridge/uspbridge/translate/tree"
+	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/dm"
 )
 
@@ -32,7 +33,7 @@ func (c *compiler) servedNodes() {
 		}
 	}
 	for _, s := range c.std.events {
-		if e := c.std.elements[s.Event]; s.Class == ClassValueChange && e != nil && e.live && c.template.RootPath() == "Device." {
+		if e := c.std.elements[s.Event]; s.source != "" && e != nil && e.live && c.template.RootPath() == "Device." {
 			c.eventNode(s, e)
 		}
 	}
@@ -140,30 +141,30 @@ func (v *View) EventArgs(ref dm.Ref) (args map[string]string, ok bool) {
 
 // row returns the instance numbers of the object that a command is about: those
 // of its row, or those of the object that its Interface argument names.
-func (v *View) row(bind *binding, ref dm.Ref, args map[string]string) (src dm.Instance, argument string) {
+func (v *View) row(bind *binding, ref dm.Ref, args map[string]string) (src dm.Instance, err *usp.Error) {
 	cmd := bind.command
 	depth := strings.Count(cmd.home.Object, "{i}")
 	if bind.table != nil {
 		r, ok := v.find(bind.table, ref.Inst)
 		if !ok {
-			return src, "the row is not there"
+			return src, usp.Errorf(usp.ErrObjectDoesNotExist, ref.Path(), "the row is not there")
 		}
 		for _, s := range cmd.starts {
 			if s.entry == r.entry {
-				return s.ref.inst(r.src), ""
+				return s.ref.inst(r.src), nil
 			}
 		}
-		return src, "the CPE has no such command in this row"
+		return src, usp.Errorf(usp.ErrCommandFailure, ref.Path(), "the CPE has no such command in this row")
 	}
 	if depth == 0 {
-		return src, ""
+		return src, nil
 	}
 	if named := args["Interface"]; named != "" {
 		e, row, ok := v.objectOf(named, nil)
 		if ok && strings.Count(commonPath(e.source, cmd.home.Object), "{i}") == depth {
-			return row.Prefix(depth), ""
+			return row.Prefix(depth), nil
 		}
-		return src, "Interface: it is no row that this CPE can do this for"
+		return src, usp.Errorf(usp.ErrInvalidCommandArguments, "", "Interface: it is no row that this CPE can do this for")
 	}
 	var found []dm.Instance
 	id, _ := v.program.template.Lookup(cmd.home.Object + cmd.home.Start)
@@ -174,9 +175,9 @@ func (v *View) row(bind *binding, ref dm.Ref, args map[string]string) (src dm.In
 		return len(found) < 2
 	})
 	if len(found) != 1 {
-		return src, "Interface: it must say which of the CPE's interfaces is meant"
+		return src, usp.Errorf(usp.ErrInvalidCommandArguments, "", "Interface: it must say which of the CPE's interfaces is meant")
 	}
-	return found[0], ""
+	return found[0], nil
 }
 
 // paramOf returns the CPE's parameter of an argument in an object; ok is false if

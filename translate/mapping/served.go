@@ -63,6 +63,10 @@ type ServedEvent struct {
 	args   []Argument // ClassValueChange: with full paths
 }
 
+// Source returns the parameter of a TR-181 CPE whose change the event is; "" for
+// other events.
+func (e *ServedEvent) Source() string { return e.source }
+
 // Commands returns how each command of Device:2 is served, in the order of the
 // table.
 func Commands() ([]*Served, error) {
@@ -97,6 +101,7 @@ func (s *Served) add(root cwmp.Path, source, in, out string) {
 			h.In[k].Param = strings.TrimPrefix(h.In[k].Param, h.Object)
 		}
 	} else {
+		h.namesakes()
 		h.Start = macTestState
 		for _, a := range h.Out {
 			if a.Name == "Status" {
@@ -105,6 +110,19 @@ func (s *Served) add(root cwmp.Path, source, in, out string) {
 		}
 	}
 	s.homes[root] = h
+}
+
+// namesakes gives arguments for which the standard has no parameter that of their
+// name: earlier issues had some, and CPE have others. An Interface that says which
+// of several objects is meant is none.
+func (h *Home) namesakes() {
+	for _, list := range [][]Argument{h.In, h.Out} {
+		for k := range list {
+			if a := &list[k]; a.Param == "" && (a.Name != "Interface" || !strings.Contains(h.Object, "{i}")) {
+				a.Param = a.Name
+			}
+		}
+	}
 }
 
 // macTestState is the state of the one diagnostic that has no Status.
@@ -134,7 +152,9 @@ func Events() ([]*ServedEvent, error) {
 			return nil, fmt.Errorf("table of events: %d columns in %q", len(c), line)
 		}
 		e := &ServedEvent{Event: c[0], Class: Class(c[1])}
-		if e.Class == ClassValueChange {
+		if e.Class == ClassValueChange && !strings.HasSuffix(c[2], "NumberOfEntries") {
+			// That a table has more rows is an event without arguments: what is
+			// in the row is read later.
 			e.source, e.args = c[2], arguments(c[3])
 		}
 		list = append(list, e)

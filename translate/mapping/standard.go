@@ -148,7 +148,7 @@ func (s *standard) argument(kind string, arg *element, mandatory bool) {
 		if kind == "inarg" {
 			e.in = append(e.in, name)
 			e.args["in."+name] = arg
-			if mandatory && !strings.Contains(name, "{i}") { // those are needed in each row that is given
+			if mandatory && !strings.Contains(name, ".") { // others are needed in each object that is given
 				e.need = append(e.need, name)
 			}
 			return
