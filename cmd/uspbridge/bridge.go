@@ -192,7 +192,8 @@ func (b *bridge) newJoint(ctx context.Context, template translate.EndpointTempla
 func (b *bridge) openFiles(metrics *prometheus.Registry) (err error) {
 	c := b.cfg.CWMP.Files
 	b.files, err = fileserver.New(fileserver.Config{
-		Dir: b.cfg.filesDir(), Grants: b.joint, MaxUpload: int64(c.MaxUpload), Log: b.log, Metrics: metrics,
+		Dir: b.cfg.filesDir(), Grants: b.joint, MaxUpload: int64(c.MaxUpload), MaxImage: int64(c.MaxImage), MaxImages: int64(c.MaxImages),
+		Log: b.log, Metrics: metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("cwmp.files.dir: %w", err)

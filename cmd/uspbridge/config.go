@@ -61,6 +61,8 @@ type FilesConfig struct {
 	URL       string   `mapstructure:"url"` // how CPE reach it; "": as they reach the ACS
 	MaxUpload Size     `mapstructure:"max_upload"`
 	TokenLife Duration `mapstructure:"token_life"` // how long a transfer may take
+	MaxImage  Size     `mapstructure:"max_image"`  // of one file that is fetched for CPE
+	MaxImages Size     `mapstructure:"max_images"` // of all of them
 }
 
 // ClientTLS is used where a broker's URL asks for TLS. Without ca the system's
@@ -202,7 +204,7 @@ func defaultConfig() Config {
 			Poll:              PollConfig{Interval: Duration(5 * time.Minute), Rate: 10},
 			Deadline:          Duration(30 * time.Second),
 			Limits:            defaultLimits(),
-			Files:             FilesConfig{MaxUpload: 64 << 20, TokenLife: Duration(time.Hour)},
+			Files:             FilesConfig{MaxUpload: 64 << 20, TokenLife: Duration(time.Hour), MaxImage: 512 << 20, MaxImages: 8 << 30},
 		},
 		USP: USPConfig{
 			EndpointID: "ops::{oui}-{product_class}-{serial}",

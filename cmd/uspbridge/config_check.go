@@ -94,6 +94,12 @@ func (l *configLoader) checkFiles(c FilesConfig) {
 	if c.MaxUpload == 0 {
 		l.wrong("cwmp.files.max_upload", "must be more than 0")
 	}
+	if c.MaxImage == 0 {
+		l.wrong("cwmp.files.max_image", "must be more than 0")
+	}
+	if c.MaxImages < c.MaxImage {
+		l.wrong("cwmp.files.max_images", "must be no less than cwmp.files.max_image, or that would not fit")
+	}
 	if c.TokenLife == 0 {
 		l.wrong("cwmp.files.token_life", "must be more than 0")
 	}

@@ -174,6 +174,10 @@ func (s *Server) join(w Image, name string) *fetching {
 		return f
 	}
 	f := &fetching{done: make(chan struct{})}
+	if _, ok := s.kept(w, name); ok { // it has come since it was looked for
+		close(f.done)
+		return f
+	}
 	s.forgetFailures()
 	s.fetches[key] = f
 	s.fetchers.Add(1)
