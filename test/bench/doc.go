@@ -26,6 +26,10 @@
 //	         then all known; how long until each is served, and at what memory. It
 //	         fails if one is lost.
 //
+//	upgrade  A fleet whose firmware is upgraded through USP, of which one CPE in four
+//	         has something wrong with it: until each upgrade has ended, once, in the
+//	         state that its CPE is in.
+//
 // The full runs take minutes each; a process needs 15,000 open files for them:
 //
 //	go run ./test/bench -only fleet -devices 10000

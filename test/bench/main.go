@@ -38,7 +38,7 @@ func main() {
 	flag.IntVar(&o.devices, "devices", 1000, "number of simulated CPE")
 	flag.IntVar(&o.held, "held", 1000, "number of CPE in session at the same time")
 	flag.IntVar(&o.burst, "burst", 500, "number of CPE that boot within 10 s")
-	flag.StringVar(&o.only, "only", "", "parts to run, of fleet, secured, held, burst, with commas (default: all)")
+	flag.StringVar(&o.only, "only", "", "parts to run, of fleet, secured, held, burst, upgrade, with commas (default: all)")
 	flag.StringVar(&o.limits, "limits", "", "what the bridge has under cwmp.limits while CPE boot, as in \"sessions: 500, retry_after: 5s\"")
 	flag.StringVar(&o.profile, "profile", "", "directory to write CPU profiles of the bridge to, one a row")
 	flag.StringVar(&o.dir, "dir", "", "directory for the bridge's data (default: a temporary one)")
@@ -106,7 +106,7 @@ func (m *measurement) all(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"fleet", m.oneFleet}, {"secured", m.secured}, {"held", m.holdSessions}, {"burst", m.massReboot}} {
+	}{{"fleet", m.oneFleet}, {"secured", m.secured}, {"held", m.holdSessions}, {"burst", m.massReboot}, {"upgrade", m.upgrade}} {
 		if m.only != "" && !slices.Contains(strings.Split(m.only, ","), part.name) {
 			continue
 		}
