@@ -45,16 +45,6 @@ type Home struct {
 // relative to Home.Object; "" if there is none.
 type Argument struct{ Name, Param string }
 
-// param returns the parameter of an argument, "" for none.
-func (h *Home) param(name string) string {
-	for _, a := range h.In {
-		if a.Name == name {
-			return a.Param
-		}
-	}
-	return ""
-}
-
 // ServedEvent is how one event of Device:2 comes from a CPE.
 type ServedEvent struct {
 	Event  string // schema path, "Device.Boot!"
