@@ -50,7 +50,8 @@ type device struct {
 	fetch fetches         // live reads in flight
 	adds  map[string]bool // PendingAdds that this process is at work on, by ID; guarded by mu
 
-	images map[uint32]bool // operations whose image this process is fetching, by Request; guarded by mu
+	images   map[uint32]bool // operations whose image this process is fetching, by Request; guarded by mu
+	stopping map[uint32]bool // diagnostics that this process is canceling, by Request; guarded by mu
 
 	telling sync.Mutex // held while the agent is told of ended operations
 

@@ -96,8 +96,9 @@ func (b *Bridge) startDiagnostic(ctx context.Context, cpe acs.Caller, dev *devic
 		return b.postpone(ctx, dev, op, b.now().Add(pollEvery))
 	}
 	changed, err := b.changeOperation(ctx, dev, op.Request, &store.Batch{}, func(rec *Record, op *Operation) bool {
-		args = rec.completed(op.Diagnostic, args, now)
-		op.Diagnostic.Args = args
+		d := *op.Diagnostic
+		args = rec.completed(&d, args, now)
+		d.Args, op.Diagnostic = args, &d
 		b.sealArguments(dev.key, op)
 		op.send(rec, b.now(), diagnosticTime+longestTest(args))
 		op.NotBefore = b.now().Add(firstPoll)
@@ -229,6 +230,8 @@ func (b *Bridge) watchDiagnostic(ctx context.Context, cpe acs.Caller, dev *devic
 		if !op.NotBefore.After(b.now()) {
 			return b.postpone(ctx, dev, op, b.now().Add(pollEvery))
 		}
+	case mapping.Off(state) && dev.isStopping(op.Request):
+		// Cancel() has called it off, and ends it.
 	case mapping.Off(state) && op.State == OperationSent && op.Sends < maxSends:
 		return b.startDiagnostic(ctx, cpe, dev, op) // its session broke before the CPE had it
 	case mapping.Off(state):
@@ -315,6 +318,27 @@ func (b *Bridge) callOff(ctx context.Context, dev *device, d *Diagnostic) error 
 		return commandError(err)
 	}
 	return nil
+}
+
+// stops notes that a diagnostic is being canceled, so that nobody takes it for
+// called off by another.
+func (dev *device) stops(request uint32, on bool) {
+	dev.mu.Lock()
+	defer dev.mu.Unlock()
+	if !on {
+		delete(dev.stopping, request)
+		return
+	}
+	if dev.stopping == nil {
+		dev.stopping = map[uint32]bool{}
+	}
+	dev.stopping[request] = true
+}
+
+func (dev *device) isStopping(request uint32) bool {
+	dev.mu.Lock()
+	defer dev.mu.Unlock()
+	return dev.stopping[request]
 }
 
 // stopDiagnostic writes the state that stops a diagnostic: Canceled where the CPE

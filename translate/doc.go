@@ -17,6 +17,10 @@
 // (due.go). RPCs whose answer was lost are settled by looking at the CPE
 // (settle.go, carry.go, reboot.go).
 //
+// Diagnostics (diagnostic.go) and firmware images (image.go) are operations like
+// transfers: the first run in turn at the object that a CPE has for them, the
+// others begin with what the bridge fetches and checks (image_fetch.go).
+//
 // What a device is stays in the store (Record, tree, numbers); a device is in
 // memory only while something happens to it and for a short time after.
 package translate

@@ -308,6 +308,11 @@ func (b *Bridge) forget(dev *device, request uint32, state OperationState) bool 
 		return false
 	}
 	rec.Operations = slices.DeleteFunc(slices.Clone(rec.Operations), func(o *Operation) bool { return o == op })
+	if state != OperationEnded { // it never was
+		never := *op
+		never.Result = &OperationResult{Code: usp.ErrCommandCanceled}
+		rec.imageEnded(&never)
+	}
 	b.keepOperations(dev, rec, &store.Batch{})
 	return true
 }
@@ -349,6 +354,8 @@ func (m *model) Cancel(ctx context.Context, request uint32) error {
 	case op.Transfer != nil:
 		err = m.bridge.cancelTransfer(ctx, m.dev, op.Key)
 	case op.Diagnostic != nil:
+		m.dev.stops(request, true)
+		defer m.dev.stops(request, false)
 		err = m.bridge.callOff(ctx, m.dev, op.Diagnostic)
 	default:
 		err = usp.Errorf(usp.ErrCommandFailure, "", "the CPE has it, and CWMP has no way to cancel %s", op.Command)
