@@ -41,6 +41,7 @@ type bridge struct {
 	agents     *agent.Host
 	identity   *identity
 	relay      *relay.Relay
+	records    mtp.Handler // what transports give records to: the bound of each sender, in front of the relay
 	acs        *acs.Server
 	ways       ways
 	files      *fileserver.Server
@@ -157,6 +158,9 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 		return err
 	}
 	if b.relay, err = b.newRelay(metrics); err != nil {
+		return err
+	}
+	if b.records, err = cfg.USP.Limits.bound(b.relay, b.log, metrics); err != nil {
 		return err
 	}
 	b.fleet = fleet{b.joint, b.relay, b.acs, b.store, captures, template}

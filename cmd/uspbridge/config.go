@@ -91,6 +91,7 @@ type USPConfig struct {
 	Identity    IdentityConfig     `mapstructure:"identity"`
 	Trust       TrustConfig        `mapstructure:"trust"`
 	Relay       RelayConfig        `mapstructure:"relay"`
+	Limits      USPLimitsConfig    `mapstructure:"limits"`
 }
 
 // MTPConfig has one section a transport. MQTT and STOMP are off unless their
@@ -212,6 +213,7 @@ func defaultConfig() Config {
 			Sessions:   defaultSessions(),
 			Identity:   defaultIdentity,
 			Relay:      defaultRelay(),
+			Limits:     defaultUSPLimits(),
 			MTP: MTPConfig{
 				WebSocket: WebSocketConfig{Listen: ":7548", Path: "/usp", TLS: ServerTLS{MinVersion: "1.2", Ciphers: "modern"}, Client: defaultWebSocketClient()},
 				UDS:       defaultUDS(),

@@ -43,6 +43,7 @@ func (l *configLoader) check(c *Config) {
 	l.checkIdentity(c.USP.Identity)
 	l.checkTrust(c.USP.Trust, c.USP.MTP.WebSocket)
 	l.checkRelay(c.USP)
+	l.checkUSPLimits(c.USP.Limits)
 	if c.Store.DSN != "" {
 		l.wrong("store.dsn", "is for the postgres driver, which is not built into this version")
 	}

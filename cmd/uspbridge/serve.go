@@ -144,7 +144,7 @@ func (b *bridge) run(ctx context.Context, more func(front *group)) error {
 	front := newGroup(context.WithoutCancel(ctx))
 	defer front.stop()
 	for _, t := range b.transports {
-		front.start(t.section, func(ctx context.Context) error { return t.Serve(ctx, b.relay) })
+		front.start(t.section, func(ctx context.Context) error { return t.Serve(ctx, b.records) })
 	}
 	if b.console != nil {
 		front.start("console", func(ctx context.Context) error { return b.console.Serve(ctx, b.consoleListener) })

@@ -112,6 +112,11 @@ type Status struct {
 // ErrUnreachable means that no connection leads to the address at the moment.
 var ErrUnreachable = errors.New("endpoint not reachable now")
 
+// ErrFlood is the error of a Handler for a record of an endpoint that sends more
+// than it may. A transport on which the endpoint has a connection of its own closes
+// that, a WebSocket with 1008.
+var ErrFlood = errors.New("too many records from this endpoint")
+
 // Hosting is implemented by transports that must be told which endpoints this
 // program hosts, because their broker has no wildcard to subscribe with
 // (STOMP queues). The bridge calls Host when an agent appears and Unhost when

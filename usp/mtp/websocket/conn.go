@@ -140,7 +140,11 @@ func (c *conn) announce() {
 func (c *conn) refuse(err error) error {
 	c.server.meter.Refused()
 	c.server.cfg.Log.Info("WebSocket connection closed by us", "peer", string(c.peer), "remote", c.ws.RemoteAddr().String(), "error", err)
-	c.close(websocket.CloseUnsupportedData, err.Error())
+	code := websocket.CloseUnsupportedData
+	if errors.Is(err, mtp.ErrFlood) {
+		code = websocket.ClosePolicyViolation
+	}
+	c.close(code, err.Error())
 	c.drain()
 	return err
 }

@@ -194,8 +194,11 @@ func TestFragmentedAndLargeRecords(t *testing.T) { // R-WS.14b
 func TestCloseCodes(t *testing.T) {
 	h := mtptest.NewRecorder()
 	h.Verdict = func(in mtp.Inbound) error {
-		if string(in.Record) == "garbage" {
+		switch string(in.Record) {
+		case "garbage":
 			return errors.New("no USP record")
+		case "flood":
+			return mtp.ErrFlood
 		}
 		return nil
 	}
@@ -208,6 +211,7 @@ func TestCloseCodes(t *testing.T) {
 	}{
 		{"text frame", websocket.TextMessage, []byte("hello"), websocket.CloseUnsupportedData}, // R-WS.16
 		{"refused record", websocket.BinaryMessage, []byte("garbage"), websocket.CloseUnsupportedData},
+		{"one record of too many", websocket.BinaryMessage, []byte("flood"), websocket.ClosePolicyViolation},
 		{"record too large", websocket.BinaryMessage, make([]byte, 200_000), websocket.CloseMessageTooBig},
 		{"the peer's own close", websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), websocket.CloseNormalClosure},
 	}
