@@ -46,6 +46,7 @@ var importRules = []struct {
 	{"usp/dm", nil, "data models are a leaf"},
 	{"usp/path", []string{"usp", "usp/dm"}, "the path grammar knows no messages"},
 	{"usp/record", []string{"usp", "usp/usppb", "usp/record"}, "records know no transports and no agents"},
+	{"usp/mtp/broker", []string{"usp", "usp/mtp", "usp/mtp/flood", "store"}, "the embedded broker knows endpoints and topics, no records, and keeps its accounts in the store"},
 	{"usp/mtp", []string{"usp", "usp/usppb", "usp/record", "usp/mtp/..."}, "transports carry records, agents are above them"},
 	{"usp/trust", []string{"usp", "store"}, "certificates know endpoint ids, not what is said between endpoints"},
 	{"usp/agent/bulk", []string{"usp/dm"}, "reports are names, values and types, collectors are URLs"},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -47,6 +48,13 @@ type Config struct {
 	Certificate func(context.Context, usp.EndpointID) (*tls.Certificate, error)
 	Will        *Will // published by the broker when the connection is lost; nil for none
 	AtMostOnce  bool  // records are published with QoS 0, else QoS 1 (R-MQTT.20)
+
+	// Dial, if set, opens the connection to the broker; Broker then only names it.
+	Dial func(context.Context) (net.Conn, error)
+	// SenderProperty is the user property by which the broker names the endpoint
+	// that it has authenticated as the sender of a message; "" if it names none. It
+	// must be one that clients cannot write.
+	SenderProperty string
 
 	KeepAlive     time.Duration // whole seconds, at most 65,535; 60 s (R-MQTT.14)
 	SessionExpiry time.Duration // how long the broker keeps what arrives while we are away; 5 min

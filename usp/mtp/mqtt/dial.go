@@ -9,6 +9,9 @@ import (
 
 // dial opens the network connection under MQTT.
 func (t *Transport) dial(ctx context.Context) (net.Conn, error) {
+	if t.cfg.Dial != nil {
+		return t.cfg.Dial(ctx)
+	}
 	switch t.broker.Scheme {
 	case "ws", "wss":
 		c, err := dialWebSocket(ctx, t.broker.String(), t.tls())

@@ -289,13 +289,29 @@ func (t *Transport) receive(h mtp.Handler, p *packets.Packet) {
 		reply = ""
 	}
 	t.meter.Received(len(p.Payload))
+	sender := t.sender(p.Properties.User)
 	err := h.Receive(mtp.Inbound{
 		Record: p.Payload,
 		Reply:  mtp.Address{Protocol: mtp.MQTT, Topic: reply, Answer: true},
 		Local:  t.localEndpoint(topic),
+		Peer:   sender,
+		Proven: sender != "",
 	})
 	if err != nil {
 		t.meter.Refused()
 		t.cfg.Log.Debug("USP record dropped", "topic", topic, "error", err)
 	}
+}
+
+// sender returns the endpoint that the broker vouches for, "" if it does so for none.
+func (t *Transport) sender(user []packets.UserProperty) usp.EndpointID {
+	if t.cfg.SenderProperty == "" {
+		return ""
+	}
+	for _, u := range user {
+		if u.Key == t.cfg.SenderProperty {
+			return usp.EndpointID(u.Val)
+		}
+	}
+	return ""
 }
