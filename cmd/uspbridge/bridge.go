@@ -36,6 +36,7 @@ type bridge struct {
 	sealer     store.Sealer
 	keyring    *credential.Keyring
 	mappings   *mappingFolder
+	broker     *embedded // nil: turned off
 	transports []transport
 	joint      *translate.Bridge
 	agents     *agent.Host
@@ -70,7 +71,10 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 	if b.cwmpTLS, err = cfg.CWMP.TLS.server("cwmp", log, tlsMetrics); err != nil {
 		return nil, err
 	}
-	if b.transports, err = newTransports(cfg, b.identity, log, metrics, tlsMetrics); err != nil {
+	if b.broker, err = newEmbedded(cfg, log, metrics, tlsMetrics); err != nil {
+		return nil, err
+	}
+	if b.transports, err = newTransports(cfg, b.identity, b.broker, log, metrics, tlsMetrics); err != nil {
 		return nil, err
 	}
 	st, err := bolt.Open(bolt.Config{Path: cfg.storePath(), Log: log, Metrics: metrics})
@@ -80,6 +84,7 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 	box, err := openSealer(ctx, cfg, st, log, renewKey)
 	if err == nil {
 		b.sealer, b.store = box, seal.Store(st, box, log, sealedKinds...)
+		b.broker.open(b.store)
 		err = b.openKeyring(ctx)
 	}
 	if err == nil {
@@ -169,7 +174,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	}
 	b.console, err = console.New(console.Config{
 		Token: string(cfg.Console.Token), Fleet: b.fleet, Credentials: keyring{b.keyring}, Certificates: certificates{b}, Mappings: b.mappings,
-		Ready: b.ready, Gatherer: metrics, Log: b.log,
+		BrokerUsers: b.broker.users(), Ready: b.ready, Gatherer: metrics, Log: b.log,
 	})
 	return err
 }

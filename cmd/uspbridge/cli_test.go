@@ -64,7 +64,7 @@ func TestExitCodes(t *testing.T) {
 		code   int
 		stderr string // is in it
 	}{
-		{"", 2, "needs a subcommand: add, certificate, delete"},
+		{"", 2, "needs a subcommand: add, broker, certificate, delete"},
 		{"--help", 0, ""},
 		{"version", 0, ""},
 		{"version now", 2, "takes no arguments, got 1"},

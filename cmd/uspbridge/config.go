@@ -92,6 +92,7 @@ type USPConfig struct {
 	Trust       TrustConfig        `mapstructure:"trust"`
 	Relay       RelayConfig        `mapstructure:"relay"`
 	Limits      USPLimitsConfig    `mapstructure:"limits"`
+	Broker      BrokerConfig       `mapstructure:"broker"`
 }
 
 // MTPConfig has one section a transport. MQTT and STOMP are off unless their
@@ -132,7 +133,8 @@ type MQTTConfig struct {
 	SessionExpiry Duration    `mapstructure:"session_expiry"`
 	Will          WillConfig  `mapstructure:"will"`
 
-	on bool // the section is present
+	on       bool // the section is present, or
+	embedded bool // the embedded broker is on and no other is named
 }
 
 // STOMPConfig is the STOMP client that carries all agents, or those of each.
@@ -214,6 +216,7 @@ func defaultConfig() Config {
 			Identity:   defaultIdentity,
 			Relay:      defaultRelay(),
 			Limits:     defaultUSPLimits(),
+			Broker:     defaultBroker(),
 			MTP: MTPConfig{
 				WebSocket: WebSocketConfig{Listen: ":7548", Path: "/usp", TLS: ServerTLS{MinVersion: "1.2", Ciphers: "modern"}, Client: defaultWebSocketClient()},
 				UDS:       defaultUDS(),

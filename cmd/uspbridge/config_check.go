@@ -44,6 +44,7 @@ func (l *configLoader) check(c *Config) {
 	l.checkTrust(c.USP.Trust, c.USP.MTP.WebSocket)
 	l.checkRelay(c.USP)
 	l.checkUSPLimits(c.USP.Limits)
+	l.checkEmbeddedBroker(c.USP)
 	if c.Store.DSN != "" {
 		l.wrong("store.dsn", "is for the postgres driver, which is not built into this version")
 	}
@@ -116,7 +117,7 @@ func (l *configLoader) checkWebSocket(c WebSocketConfig) {
 }
 
 func (l *configLoader) checkMQTT(c MQTTConfig) {
-	secure := l.checkBroker("usp.mtp.mqtt.broker", c.Broker, []string{"tcp", "mqtt", "ws"}, []string{"ssl", "tls", "mqtts", "wss"})
+	secure := !c.embedded && l.checkBroker("usp.mtp.mqtt.broker", c.Broker, []string{"tcp", "mqtt", "ws"}, []string{"ssl", "tls", "mqtts", "wss"})
 	l.checkClientTLS("usp.mtp.mqtt.tls", c.TLS, secure)
 	if c.Topic == "" || strings.ContainsAny(c.Topic, "+#") {
 		l.wrong("usp.mtp.mqtt.topic", "%q is not a topic; wildcards are not allowed, {endpoint_id} may stand in it", c.Topic)

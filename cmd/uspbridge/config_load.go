@@ -103,6 +103,7 @@ func loadConfig(src configSource) (cfg *Config, unknownEnv []string, err error) 
 	}
 	cfg.USP.MTP.MQTT.on = l.present("usp.mtp.mqtt")
 	cfg.USP.MTP.STOMP.on = l.present("usp.mtp.stomp")
+	l.useBroker(&cfg.USP)
 	l.check(cfg)
 	l.withoutDoubt(malformed)
 	if len(l.problems) > 0 {

@@ -89,6 +89,9 @@ usp:
   identity: {ca: {cert: "", key: ""}, hand_off: true, life: 720h}
   trust: {ca: "", crl: "", first_use: true, require_proof: false}
   limits: {records_per_second: 10, burst: 20, bytes_per_second: 6MiB, bytes_burst: 7MiB}
+  broker: {listen: "127.0.0.1:1884", websocket_listen: ":1885", tls: {cert: "", key: "", min_version: 1.2, ciphers: modern, client_ca: "", client_auth: require,
+           client_crl: ""}, users: "", anonymous: true, rules: [{endpoint: "os::*", subscribe: [a/+], publish: [b]}], clients: 10, sessions: 11, queue: 12,
+           session_expiry: 2h, keep_alive: 1m}
 store: {driver: bbolt, path: "/tmp/x.db", key_file: "/tmp/x.key", dsn: ""}
 mappings: {dir: ""}
 console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
@@ -150,6 +153,8 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 			},
 			BulkData: BulkDataConfig{Allow: []string{"*.example", "10.1.0.0/16"}, MinReportingInterval: Duration(10 * time.Second), Uploads: 3, Report: 64 << 10},
 			Limits:     USPLimitsConfig{10, 20, 6 << 20, 7 << 20},
+			Broker: BrokerConfig{"127.0.0.1:1884", ":1885", ServerTLS{MinVersion: "1.2", Ciphers: "modern", ClientAuth: "require"}, "", true,
+				[]BrokerRuleConfig{{"os::*", []string{"a/+"}, []string{"b"}}}, 10, 11, 12, Duration(2 * time.Hour), Duration(time.Minute)},
 		},
 		Store:   StoreConfig{Driver: "bbolt", Path: "/tmp/x.db", KeyFile: "/tmp/x.key"},
 		Console: ConsoleConfig{"127.0.0.1:8549", "0123456789abcdef"},
@@ -328,9 +333,6 @@ func TestConfigRefused(t *testing.T) {
 			`bridge.yaml:4: usp.bulk_data.min_reporting_interval: must be whole seconds, at least 1s`,
 			`bridge.yaml:5: usp.bulk_data.uploads: must be more than 0`,
 			`bridge.yaml:6: usp.bulk_data.report: must be more than 0`}},
-		{name: "limits of endpoints", yaml: "usp:\n  limits:\n    records_per_second: 10\n    burst: 5\n    bytes_burst: 1MiB\n", want: []string{
-			"bridge.yaml:4: usp.limits.burst: 5 is less than usp.limits.records_per_second, 10",
-			"bridge.yaml:5: usp.limits.bytes_burst: 1MiB is less than one record may have, 5MiB, or than usp.limits.bytes_per_second, 32MiB"}},
 		{name: "MQTT 3.1", yaml: "usp: {mtp: {mqtt: {version: '3.1'}}}", want: []string{
 			`bridge.yaml:1: usp.mtp.mqtt.version: "3.1" is not known; use 5.0, 3.1.1`}},
 		{name: "connections", yaml: "usp: {mtp: {mqtt: {connections: own, qos: 2}, stomp: {connections: ''}}}", want: []string{

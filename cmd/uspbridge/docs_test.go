@@ -104,8 +104,10 @@ func TestDocumentedYAML(t *testing.T) {
 			err = checkMappingText(b.text)
 		case "users":
 			err = checkUsersText(t, b.text)
+		case "broker users":
+			err = checkBrokerUsersText(t, b.text)
 		default:
-			t.Errorf("%s: fence %q: want yaml config, yaml config files, yaml credentials, yaml mapping, yaml profile or yaml users", at, b.info)
+			t.Errorf("%s: fence %q: want yaml config, yaml config files, yaml credentials, yaml mapping, yaml profile, yaml users or yaml broker users", at, b.info)
 		}
 		if err != nil {
 			t.Errorf("%s: %v", at, err)
@@ -151,12 +153,22 @@ func checkCredentialsText(info, text string) error {
 }
 
 func checkUsersText(t *testing.T, text string) error {
+	_, err := readCPEUsers(textFile(t, text))
+	return err
+}
+
+func checkBrokerUsersText(t *testing.T, text string) error {
+	_, err := readBrokerUsers(textFile(t, text))
+	return err
+}
+
+func textFile(t *testing.T, text string) string {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "users.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return err
+		t.Fatal(err)
 	}
-	_, err := readCPEUsers(file)
-	return err
+	return file
 }
 
 // TestDocumentedCommands: the commands shown exist, with the flags and arguments

@@ -65,7 +65,7 @@ func (a *app) command() *cobra.Command {
 		a.serveCommand(), a.deviceCommand(), a.certificateCommand(),
 		a.getCommand(), a.setCommand(), a.addCommand(), a.deleteCommand(), a.operateCommand(),
 		a.instancesCommand(), a.supportedCommand(), a.subscribeCommand(),
-		a.mappingCommand(), a.simulateCommand(), a.versionCommand())
+		a.brokerCommand(), a.mappingCommand(), a.simulateCommand(), a.versionCommand())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err.Error()} })

@@ -121,11 +121,14 @@ func (b *bridge) listen() (err error) {
 	if err := b.ways.listen(b.cfg.CWMP); err != nil {
 		return errors.Join(err, b.cwmpListener.Close())
 	}
+	if err := b.broker.listen(b.cfg.USP.Broker); err != nil {
+		return errors.Join(err, b.cwmpListener.Close(), b.ways.close())
+	}
 	if b.cfg.Console.Listen == "" {
 		return nil
 	}
 	if b.consoleListener, err = net.Listen("tcp", b.cfg.Console.Listen); err != nil {
-		return errors.Join(fmt.Errorf("console.listen: %w", err), b.cwmpListener.Close(), b.ways.close())
+		return errors.Join(fmt.Errorf("console.listen: %w", err), b.cwmpListener.Close(), b.ways.close(), b.broker.close())
 	}
 	return nil
 }
@@ -136,6 +139,7 @@ func (b *bridge) listen() (err error) {
 func (b *bridge) run(ctx context.Context, more func(front *group)) error {
 	back := newGroup(context.WithoutCancel(ctx))
 	defer back.stop()
+	b.broker.start(back)
 	back.start("agents", b.agents.Run)
 	back.start("mappings", b.mappings.run)
 	back.start("relay", b.relay.Run)

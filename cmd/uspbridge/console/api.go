@@ -148,7 +148,7 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 
 func statusOf(err error) int {
 	switch {
-	case errors.Is(err, ErrUnknownDevice), errors.Is(err, ErrNoCredential), errors.Is(err, ErrNoCertificate):
+	case errors.Is(err, ErrUnknownDevice), errors.Is(err, ErrNoCredential), errors.Is(err, ErrNoCertificate), errors.Is(err, ErrNoBrokerUser):
 		return http.StatusNotFound
 	case errors.Is(err, ErrInvalid):
 		return http.StatusBadRequest

@@ -21,6 +21,7 @@ type Config struct {
 
 	Credentials  Credentials  // of CPE; nil: the API has none
 	Certificates Certificates // of agents; nil: the API has none
+	BrokerUsers  BrokerUsers  // of the embedded broker; nil: it is off
 	Mappings     Mappings
 
 	Ready    func() []Check
@@ -109,6 +110,7 @@ func (s *Server) routes() http.Handler {
 		closed.HandleFunc("POST /api/certificates/{agent}/request", s.apiRequestCertificate)
 		closed.HandleFunc("GET /api/authority", s.apiAuthority)
 	}
+	s.brokerRoutes(closed)
 	closed.HandleFunc("GET /{$}", s.listPage)
 	closed.HandleFunc("GET /devices/{endpoint}", s.devicePage)
 	closed.HandleFunc("GET /devices/{endpoint}/explain", s.explainPage)

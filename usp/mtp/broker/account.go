@@ -41,7 +41,7 @@ func NewAccount(username string, endpoint usp.EndpointID, password string) (Acco
 	if err != nil {
 		return Account{}, fmt.Errorf("hash of the password: %w", err)
 	}
-	a := Account{Username: username, Endpoint: endpoint, Hash: hash}
+	a := Account{Username: username, Endpoint: endpoint, Hash: hash, Changed: time.Now().UTC()}
 	return a, a.Check()
 }
 

@@ -79,7 +79,7 @@ func (b *Broker) capabilities() *mochi.Capabilities {
 	c.MaximumPacketSize = uint32(b.maxPacket())
 	c.MaximumSessionExpiryInterval = uint32(b.cfg.SessionExpiry / time.Second)
 	c.MaximumMessageExpiryInterval = int64(b.cfg.SessionExpiry / time.Second)
-	c.MaximumClientWritesPending = 1024 // above maxQueue
+	c.MaximumClientWritesPending = 1024 // above MaxQueue
 	c.MaximumInflight = 1024
 	c.ReceiveMaximum = 1024
 	c.TopicAliasMaximum = 0 // rights are looked up by topic, before mochi knows what an alias means

@@ -72,9 +72,9 @@ type Accounts interface {
 // ErrNoAccount is the error of Accounts for a name that there is not.
 var ErrNoAccount = errors.New("there is no such user of the broker")
 
-// maxQueue keeps what a session has unacknowledged below mochi's queue for one
+// MaxQueue keeps what a session has unacknowledged below mochi's queue for one
 // client, beyond which it drops messages.
-const maxQueue = 1000
+const MaxQueue = 1000
 
 func (c *Config) complete() (agents mtp.Template, err error) {
 	if agents, err = mtp.ParseTemplate(c.AgentTopic); err != nil {
@@ -88,7 +88,7 @@ func (c *Config) complete() (agents mtp.Template, err error) {
 			return agents, err
 		}
 	}
-	if c.MaxClients < 0 || c.MaxSessions < 0 || c.MaxRecord < 0 || c.MaxQueue < 0 || c.MaxQueue > maxQueue || c.MaxPending < 0 ||
+	if c.MaxClients < 0 || c.MaxSessions < 0 || c.MaxRecord < 0 || c.MaxQueue < 0 || c.MaxQueue > MaxQueue || c.MaxPending < 0 ||
 		c.SessionExpiry < 0 || c.KeepAlive < 0 || c.KeepAlive > 65535*time.Second || c.ConnectTimeout < 0 || c.WriteTimeout < 0 {
 		return agents, errors.New("broker: a time or size is out of range")
 	}

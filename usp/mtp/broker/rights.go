@@ -72,8 +72,12 @@ func (r *rights) maySubscribe(filter string) bool {
 
 func (r *rights) mayPublish(topic string) bool {
 	topic, reply, _ := strings.Cut(topic, replyTo)
-	return covered(r.publish, topic) && r.mayReplyTo(strings.ReplaceAll(reply, "%2F", "/"))
+	return covered(r.publish, topic) && r.mayReplyTo(unescape(reply))
 }
+
+// unescape returns the topic behind replyTo as it is (R-MQTT.24). What is %2F in the
+// topic itself has to be escaped once more.
+func unescape(topic string) string { return strings.NewReplacer("%252F", "%2F", "%2F", "/").Replace(topic) }
 
 // mayReplyTo reports whether answers may be asked for at a topic: at one's own, or
 // others would be answered what they have not asked. "" asks for none.
