@@ -26,6 +26,7 @@ type embedded struct {
 	*broker.Broker
 	book    *broker.Book
 	tcp, ws net.Listener
+	inside  mtp.Transport // the bridge's, which uses it; nil: that uses another broker
 }
 
 // newEmbedded makes the broker, nil if it is off. Its accounts are there once the
@@ -131,11 +132,21 @@ func (e *embedded) close() error {
 	return errors.Join(errs...)
 }
 
-// start runs the broker.
+// start runs the broker. Others are let in once the bridge itself listens on it: what
+// they would send before, nobody would hear.
 func (e *embedded) start(g *group) {
-	if e != nil {
-		g.start("usp.broker", func(ctx context.Context) error { return e.Serve(ctx, e.tcp, e.ws) })
+	if e == nil {
+		return
 	}
+	g.start("usp.broker", func(ctx context.Context) error {
+		if e.inside != nil {
+			select {
+			case <-e.inside.Ready():
+			case <-ctx.Done():
+			}
+		}
+		return e.Serve(ctx, e.tcp, e.ws)
+	})
 }
 
 // users shows and changes the broker's accounts for the console, nil if it is off.

@@ -50,6 +50,9 @@ func newTransports(cfg *Config, who *identity, own *embedded, log *slog.Logger, 
 		if err := add("usp.mtp.mqtt", t, err); err != nil {
 			return nil, err
 		}
+		if cfg.USP.MTP.MQTT.embedded {
+			own.inside = t
+		}
 	}
 	if cfg.USP.MTP.STOMP.on {
 		t, err := newSTOMP(cfg.USP.MTP.STOMP, who, log, metrics)

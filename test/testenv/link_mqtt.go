@@ -36,6 +36,18 @@ func MQTTLink(t testing.TB, broker, own, agents string) client.Link {
 // MQTTLinkSending is MQTTLink with another Content Type.
 func MQTTLinkSending(t testing.TB, contentType, broker, own, agents string) client.Link {
 	t.Helper()
+	return newMQTTLink(t, contentType, broker, own, agents, &paho.Connect{})
+}
+
+// MQTTLinkAs is MQTTLink with a user name and a password.
+func MQTTLinkAs(t testing.TB, username, password, broker, own, agents string) client.Link {
+	t.Helper()
+	return newMQTTLink(t, "usp.msg", broker, own, agents, &paho.Connect{
+		Username: username, UsernameFlag: true, Password: []byte(password), PasswordFlag: true})
+}
+
+func newMQTTLink(t testing.TB, contentType, broker, own, agents string, connect *paho.Connect) client.Link {
+	t.Helper()
 	conn, err := net.Dial("tcp", broker)
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +63,8 @@ func MQTTLinkSending(t testing.TB, contentType, broker, own, agents string) clie
 		}}})
 	ctx, cancel := limited(t)
 	defer cancel()
-	if _, err := l.client.Connect(ctx, &paho.Connect{ClientID: strings.ReplaceAll(own, "/", "-"), KeepAlive: 60, CleanStart: true}); err != nil {
+	connect.ClientID, connect.KeepAlive, connect.CleanStart = strings.ReplaceAll(own, "/", "-"), 60, true
+	if _, err := l.client.Connect(ctx, connect); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: own, QoS: 1}}}); err != nil {
@@ -76,6 +89,8 @@ func (l *mqttLink) Receive() ([]byte, error) {
 		return b, nil
 	case <-l.closing:
 		return nil, errors.New("the link was closed")
+	case <-l.client.Done():
+		return nil, errors.New("the broker has closed the connection")
 	}
 }
 

@@ -251,11 +251,20 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 		return pk, packets.ErrRejectPacket
 	}
 	if code := h.judge(p, &pk); code != packets.CodeSuccess {
-		return pk, h.reject(cl, pk, code)
+		return pk, h.reject(cl, p, pk, code)
 	}
 	h.broker.metrics.published.Add(1)
 	h.broker.metrics.bytes.Add(uint64(len(pk.Payload)))
+	if cl.Properties.ProtocolVersion >= 5 && pk.FixedHeader.Qos == 1 && h.unheard(pk.TopicName) {
+		return pk, packets.CodeNoMatchingSubscribers // the sender is told so
+	}
 	return pk, nil
+}
+
+// unheard reports whether nobody has subscribed to a topic.
+func (h *hook) unheard(topic string) bool {
+	s := h.broker.server.Topics.Subscribers(topic)
+	return len(s.Subscriptions) == 0 && len(s.Shared) == 0
 }
 
 // judge returns why a message is not taken, and names its sender in it.
@@ -291,10 +300,10 @@ func (*hook) signed(p *peer, user []packets.UserProperty) []packets.UserProperty
 // reject refuses a message as its protocol allows. MQTT 3.1.1 knows no refusal and
 // mochi none of QoS 2: there the connection is closed. Who sends too fast is cut off
 // in any case.
-func (h *hook) reject(cl *mochi.Client, pk packets.Packet, code packets.Code) error {
+func (h *hook) reject(cl *mochi.Client, p *peer, pk packets.Packet, code packets.Code) error {
 	switch {
 	case code == packets.ErrMessageRateTooHigh || pk.FixedHeader.Qos > 0 && (cl.Properties.ProtocolVersion < 5 || pk.FixedHeader.Qos > 1):
-		h.broker.warn("an MQTT client was cut off", "client", cl.ID, "reason", code.Reason)
+		h.broker.warn("an MQTT client was cut off", "endpoint", p.endpoint, "reason", code.Reason)
 		_ = h.broker.server.DisconnectClient(cl, code) // it returns the reason
 	case pk.FixedHeader.Qos > 0:
 		return code

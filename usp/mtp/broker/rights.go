@@ -77,7 +77,9 @@ func (r *rights) mayPublish(topic string) bool {
 
 // unescape returns the topic behind replyTo as it is (R-MQTT.24). What is %2F in the
 // topic itself has to be escaped once more.
-func unescape(topic string) string { return strings.NewReplacer("%252F", "%2F", "%2F", "/").Replace(topic) }
+func unescape(topic string) string {
+	return strings.NewReplacer("%252F", "%2F", "%2F", "/").Replace(topic)
+}
 
 // mayReplyTo reports whether answers may be asked for at a topic: at one's own, or
 // others would be answered what they have not asked. "" asks for none.
