@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
-	"slices"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -82,20 +81,21 @@ func (l *login) prove(s shown) (known, error) {
 	if s.chain != nil {
 		named = usp.EndpointsOf(s.chain)
 	}
+	names := func(id usp.EndpointID) bool { return s.chain != nil && usp.Names(s.chain, id) }
 	switch {
 	case s.hasName:
 		a, err := l.password(s)
 		if err != nil {
 			return known{}, err
 		}
-		if len(named) > 0 && !slices.Contains(named, a.Endpoint) { // R-SEC.0a
+		if len(named) > 0 && !names(a.Endpoint) { // R-SEC.0a
 			return known{}, packets.ErrNotAuthorized
 		}
 		return known{endpoint: a.Endpoint, username: a.Username, proven: true}, nil
+	case names(s.claimed): // it may name several
+		return known{endpoint: s.claimed, proven: true}, nil
 	case len(named) == 1:
 		return known{endpoint: named[0], proven: true}, nil
-	case slices.Contains(named, s.claimed): // it names several
-		return known{endpoint: s.claimed, proven: true}, nil
 	case l.anonymous && s.local && len(named) == 0:
 		if s.claimed != "" {
 			return known{endpoint: s.claimed}, nil
