@@ -55,7 +55,7 @@ func (*hook) ID() string { return "uspbridge" }
 // Provides lists what mochi asks.
 func (*hook) Provides(what byte) bool {
 	return bytes.IndexByte([]byte{
-		mochi.OnConnect, mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPacketEncode, mochi.OnPublish, mochi.OnPublishDropped,
+		mochi.OnConnect, mochi.OnConnectAuthenticate, mochi.OnSessionEstablished, mochi.OnACLCheck, mochi.OnPacketEncode, mochi.OnPublish, mochi.OnPublishDropped,
 		mochi.OnQosDropped, mochi.OnWill, mochi.OnDisconnect, mochi.OnClientExpired,
 	}, what) >= 0
 }
@@ -75,6 +75,7 @@ func (h *hook) OnConnect(cl *mochi.Client, pk packets.Packet) error {
 	// What mochi puts into aliases does not arrive if the message that would have
 	// told them is dropped.
 	cl.Properties.Props.TopicAliasMaximum = 0
+	withoutQuota(cl)
 	if cl.Net.Listener == listenerOwn {
 		h.enter(cl, &peer{own: true})
 		return nil
@@ -91,6 +92,16 @@ func (h *hook) OnConnect(cl *mochi.Client, pk packets.Packet) error {
 	h.broker.cfg.Log.Debug("MQTT client", "endpoint", p.endpoint, "proven", p.proven, "client id", pk.Connect.ClientIdentifier, "remote", cl.Net.Remote)
 	return nil
 }
+
+// withoutQuota turns off mochi's count of what a client may still be sent. Looking
+// for what waits for it, mochi takes a read lock twice, which never ends if somebody
+// publishes to the client in between; and it forgets what it sends from there. full
+// bounds the same.
+func withoutQuota(cl *mochi.Client) { cl.State.Inflight.ResetSendQuota(0) }
+
+// OnSessionEstablished is called before anything is read from the client. Where it
+// has taken over a session mochi has set the quota anew.
+func (*hook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) { withoutQuota(cl) }
 
 func (h *hook) admit(cl *mochi.Client, pk packets.Packet) (*peer, error) {
 	c, ok := cl.Net.Conn.(*conn)
@@ -371,8 +382,9 @@ func (h *hook) full(cl *mochi.Client, more int) bool {
 	}
 	n, most, bound := cl.State.Inflight.Len(), h.broker.cfg.MaxQueue, int64(h.broker.cfg.MaxPending)
 	if theirs := int(cl.Properties.Props.ReceiveMaximum); theirs > 0 {
-		// Beyond it mochi loses count of what the client may still be sent.
-		most = min(most, theirs)
+		// Those who publish at the same time do not see each other's: some is left
+		// for them.
+		most = min(most, theirs-theirs/4)
 	}
 	if p.own {
 		bound = ownPending

@@ -104,7 +104,35 @@ func TestWhatComesMeanwhileIsKept(t *testing.T) {
 	}
 }
 
-// transports runs the bridge's own transport, in-process, and one of a controller or
+// TestManyPublishers: nothing is lost and nothing stands still when several publish to
+// one that acknowledges meanwhile.
+func TestManyPublishers(t *testing.T) {
+	const publishers, each = 4, 1000
+	b := start(t, broker.Config{})
+	listening := as("native")
+	listening.Properties.ReceiveMaximum = new(uint16(20))
+	agent := b.connect(t, listening)
+	agent.subscribe("usp/agent/" + string(native))
+	for i := range publishers {
+		c := as("controller")
+		c.ClientID = fmt.Sprint(i)
+		ctl := b.connect(t, c)
+		go func() {
+			for range each {
+				ack, err := ctl.Publish(t.Context(), &paho.Publish{Topic: "usp/agent/" + string(native), QoS: 1, Payload: []byte("x")})
+				if err != nil || ack.ReasonCode != success {
+					t.Errorf("%v, %+v", err, ack)
+					return
+				}
+			}
+		}()
+	}
+	for range publishers * each {
+		mtptest.Wait(t, agent.messages, "message")
+	}
+}
+
+// transport runs the bridge's own transport, in-process, and one of a controller or
 // native agent, which logs in.
 func transport(t *testing.T, cfg mqtt.Config) (*mqtt.Transport, *mtptest.Recorder) {
 	t.Helper()
