@@ -22,11 +22,13 @@ type bridge struct {
 	binary   string
 	dir      string
 	settings string // more of the configuration's section cwmp, ", key: value"
+	mtp      string // the same of usp.mtp
+	usp      string // more of the section usp, on lines of its own
 	profiler string // where profiles are taken, "" for not at all
 	profiles string // directory for them
 	client   http.Client
 
-	cwmp, websocket, console string // addresses
+	cwmp, websocket, console, mqtt string // addresses
 
 	process *exec.Cmd
 	ended   chan error
@@ -35,7 +37,7 @@ type bridge struct {
 // newBridge chooses where a bridge will listen. Nothing is started.
 func newBridge(binary, dir, profiles string) (*bridge, error) {
 	b := &bridge{binary: binary, dir: dir, profiles: profiles, client: http.Client{Timeout: patience}}
-	addresses := []*string{&b.cwmp, &b.websocket, &b.console}
+	addresses := []*string{&b.cwmp, &b.websocket, &b.console, &b.mqtt}
 	if profiles != "" {
 		addresses = append(addresses, &b.profiler)
 	}
@@ -55,7 +57,7 @@ func newBridge(binary, dir, profiles string) (*bridge, error) {
 const config = `data_dir: %q
 cwmp: {listen: %q, inform_interval: 24h%s}
 usp:
-  mtp: {websocket: {listen: %q}}
+  mtp: {websocket: {listen: %q}%s}%s
   controllers: [{endpoint_id: %q, role: "Full Access"}]
 console: {listen: %q}
 mappings: {dir: %q}
@@ -72,7 +74,7 @@ func (b *bridge) data() string { return filepath.Join(b.dir, "data") }
 // configure writes the files that the bridge reads and returns the first.
 func (b *bridge) configure(maxAge string) (string, error) {
 	mappings, file := filepath.Join(b.dir, "mappings"), filepath.Join(b.dir, "uspbridge.yaml")
-	text := fmt.Sprintf(config, b.data(), b.cwmp, b.settings, b.websocket, controller, b.console, mappings)
+	text := fmt.Sprintf(config, b.data(), b.cwmp, b.settings, b.websocket, b.mtp, b.usp, controller, b.console, mappings)
 	return file, errors.Join(
 		os.MkdirAll(mappings, 0o700),
 		os.WriteFile(filepath.Join(mappings, "ages.yaml"), fmt.Appendf(nil, ages, maxAge), 0o600),

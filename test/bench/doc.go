@@ -30,10 +30,18 @@
 //	         has something wrong with it: until each upgrade has ended, once, in the
 //	         state that its CPE is in.
 //
+//	websockets  Controllers that are connected and say nothing: what a connection takes.
+//	restart  A broker that is killed and started again: how long until all agents are
+//	         back, with one connection for all and with one each. It needs mosquitto.
+//	native   A stub of a native agent that a controller asks: records a second and the
+//	         latency of each way without the bridge, and over its embedded broker.
+//
 // The full runs take minutes each; a process needs 15,000 open files for them:
 //
 //	go run ./test/bench -only fleet -devices 10000
 //	go run ./test/bench -only held -held 5000
+//	go run ./test/bench -only websockets -websockets 10000
+//	go run ./test/bench -only restart -agents 10000
 //	go run ./test/bench -only burst -burst 10000
 //	go run ./test/bench -only burst -burst 10000 -limits "sessions: 1000, connections: 1500, retry_after: 5s"
 package main

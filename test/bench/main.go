@@ -24,13 +24,16 @@ const minDevices = 200
 
 // options are the flags.
 type options struct {
-	devices int
-	held    int
-	burst   int
-	only    string
-	limits  string
-	profile string // directory for CPU profiles, "" for none
-	dir     string // for data, "" for a temporary one
+	devices    int
+	held       int
+	websockets int
+	burst      int
+	agents     int
+	stomp      string // host:port of a STOMP server, "" for none
+	only       string
+	limits     string
+	profile    string // directory for CPU profiles, "" for none
+	dir        string // for data, "" for a temporary one
 }
 
 func main() {
@@ -38,7 +41,10 @@ func main() {
 	flag.IntVar(&o.devices, "devices", 1000, "number of simulated CPE")
 	flag.IntVar(&o.held, "held", 1000, "number of CPE in session at the same time")
 	flag.IntVar(&o.burst, "burst", 500, "number of CPE that boot within 10 s")
-	flag.StringVar(&o.only, "only", "", "parts to run, of fleet, secured, held, burst, upgrade, with commas (default: all)")
+	flag.IntVar(&o.websockets, "websockets", 1000, "number of WebSocket connections open at the same time")
+	flag.IntVar(&o.agents, "agents", 500, "number of agents that come back after a restart of their broker")
+	flag.StringVar(&o.stomp, "stomp", "", "host:port of a STOMP server with the login guest, guest, for its row (default: no row)")
+	flag.StringVar(&o.only, "only", "", "parts to run, of fleet, secured, held, burst, upgrade, websockets, restart, native, with commas (default: all)")
 	flag.StringVar(&o.limits, "limits", "", "what the bridge has under cwmp.limits while CPE boot, as in \"sessions: 500, retry_after: 5s\"")
 	flag.StringVar(&o.profile, "profile", "", "directory to write CPU profiles of the bridge to, one a row")
 	flag.StringVar(&o.dir, "dir", "", "directory for the bridge's data (default: a temporary one)")
@@ -106,7 +112,8 @@ func (m *measurement) all(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"fleet", m.oneFleet}, {"secured", m.secured}, {"held", m.holdSessions}, {"burst", m.massReboot}, {"upgrade", m.upgrade}} {
+	}{{"fleet", m.oneFleet}, {"secured", m.secured}, {"held", m.holdSessions}, {"burst", m.massReboot}, {"upgrade", m.upgrade},
+		{"websockets", m.openWebSockets}, {"restart", m.brokerRestart}, {"native", m.native}} {
 		if m.only != "" && !slices.Contains(strings.Split(m.only, ","), part.name) {
 			continue
 		}
@@ -117,11 +124,21 @@ func (m *measurement) all(ctx context.Context) error {
 	return nil
 }
 
+// note tells on a terminal what is going on.
+func (m *measurement) note(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...)
+}
+
 func (m *measurement) binary() string { return filepath.Join(m.dir, "uspbridge") }
 
 // onBridge has work done with a bridge of its own. settings are more of the
 // configuration's section cwmp.
 func (m *measurement) onBridge(ctx context.Context, name, settings string, work func(*bridge) error) error {
+	return m.onBridgeWith(ctx, name, func(b *bridge) { b.settings = settings }, work)
+}
+
+// onBridgeWith is onBridge with more to be said of the bridge before it starts.
+func (m *measurement) onBridgeWith(ctx context.Context, name string, with func(*bridge), work func(*bridge) error) error {
 	fmt.Fprintf(os.Stderr, "bench: %s\n", name)
 	dir := filepath.Join(m.dir, name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -131,7 +148,7 @@ func (m *measurement) onBridge(ctx context.Context, name, settings string, work 
 	if err != nil {
 		return err
 	}
-	b.settings = settings
+	with(b)
 	if err := b.start(ctx, "0s"); err != nil {
 		return err
 	}

@@ -104,6 +104,14 @@ func (b *bridge) metric(ctx context.Context, names ...string) ([]float64, error)
 	return values, nil
 }
 
+// connected waits until a transport has exactly so many connections.
+func (b *bridge) connected(ctx context.Context, protocol string, want int) error {
+	return within(ctx, fmt.Sprintf("%d connections of %s", want, protocol), func() (bool, error) {
+		n, err := b.metric(ctx, fmt.Sprintf("uspbridge_mtp_connections{protocol=%q}", protocol))
+		return err == nil && int(n[0]) == want, err
+	})
+}
+
 // collections is how many times the bridge's garbage is collected before its
 // heap is believed: the first may still have sweeping before it.
 const collections = 3

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/uspbridge/uspbridge/usp/client"
+	"github.com/uspbridge/uspbridge/usp/mtp/mqtt"
+	"github.com/uspbridge/uspbridge/usp/mtp/stomp"
+	"github.com/uspbridge/uspbridge/usp/mtp/websocket"
+)
+
+// way is how a controller reaches a native agent.
+type way struct {
+	name string
+	// open connects both; close ends what it has started.
+	open func(ctx context.Context) (c *client.Client, close func() error, err error)
+}
+
+// native measures each way to a native agent that there is without the bridge, and
+// over the bridge's embedded broker.
+func (m *measurement) native(ctx context.Context) error {
+	for _, w := range m.directWays() {
+		m.note("native agent: %s", w.name)
+		c, done, err := w.open(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+		a, err := askNative(ctx, c)
+		if err = errors.Join(err, c.Close(), done()); err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+		m.table.add(a.row("records of a native agent, " + w.name))
+	}
+	return m.overEmbedded(ctx)
+}
+
+// directWays are those between the two alone, or with a broker that is not the
+// bridge.
+func (m *measurement) directWays() []way {
+	ways := []way{{"WebSocket, direct", m.webSocketDirect}, {"MQTT, mosquitto", m.mqttDirect}}
+	if m.stomp != "" {
+		ways = append(ways, way{"STOMP, " + m.stomp, m.stompDirect})
+	}
+	return ways
+}
+
+func (m *measurement) webSocketDirect(ctx context.Context) (*client.Client, func() error, error) {
+	t, err := websocket.NewServer(websocket.Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := startNative(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := client.Dial(ctx, client.Config{URL: "ws://" + t.Addr().String() + "/usp", Controller: controller})
+	if err != nil {
+		return nil, nil, errors.Join(err, n.close())
+	}
+	return c, n.close, nil
+}
+
+func (m *measurement) mqttDirect(ctx context.Context) (*client.Client, func() error, error) {
+	broker, err := newMosquitto(m.dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w; test/setup.sh installs it", err)
+	}
+	if err := broker.start(ctx); err != nil {
+		return nil, nil, err
+	}
+	c, done, err := overMQTT(ctx, broker.address)
+	if err != nil {
+		return nil, nil, errors.Join(err, broker.kill())
+	}
+	return c, func() error { return errors.Join(done(), broker.kill()) }, nil
+}
+
+// overMQTT connects both to a broker that lets anybody in.
+func overMQTT(ctx context.Context, address string) (*client.Client, func() error, error) {
+	t, err := mqtt.New(mqtt.Config{Broker: "tcp://" + address, Topic: agentTopic, Endpoint: nativeAgent})
+	if err != nil {
+		return nil, nil, err
+	}
+	return joined(ctx, t, address)
+}
+
+func joined(ctx context.Context, t *mqtt.Transport, address string) (*client.Client, func() error, error) {
+	n, err := startNative(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := client.MQTT(ctx, controller, mqtt.Config{Broker: "tcp://" + address, Topic: controllerTopic}, agentTopic)
+	if err != nil {
+		return nil, nil, errors.Join(err, n.close())
+	}
+	return c, n.close, nil
+}
+
+func (m *measurement) stompDirect(ctx context.Context) (*client.Client, func() error, error) {
+	const agents = "/queue/bench.agent.{endpoint_id}"
+	t, err := stomp.New(stomp.Config{Broker: "tcp://" + m.stomp, Destination: agents, Endpoint: nativeAgent, Login: "guest", Passcode: "guest"})
+	if err != nil {
+		return nil, nil, err
+	}
+	t.Host(nativeAgent)
+	n, err := startNative(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := client.STOMP(ctx, controller, stomp.Config{Broker: "tcp://" + m.stomp, Destination: "/queue/bench.controller", Login: "guest", Passcode: "guest"}, agents)
+	if err != nil {
+		return nil, nil, errors.Join(err, n.close())
+	}
+	return c, n.close, nil
+}
+
+// overEmbedded measures the way over the embedded broker, and what it takes of the
+// bridge.
+func (m *measurement) overEmbedded(ctx context.Context) error {
+	return m.onBridgeWith(ctx, "native-embedded", func(b *bridge) { b.usp = fmt.Sprintf("\n  broker: {listen: %q, anonymous: true}", b.mqtt) }, func(b *bridge) error {
+		t, err := mqtt.New(mqtt.Config{Broker: "tcp://" + b.mqtt, Topic: "usp/agent/" + string(nativeAgent), Endpoint: nativeAgent})
+		if err != nil {
+			return err
+		}
+		c, done, err := joined(ctx, t, b.mqtt)
+		if err != nil {
+			return err
+		}
+		var a asked
+		used, err := b.measure(ctx, "native-embedded", func() (err error) {
+			a, err = askNative(ctx, c)
+			return err
+		})
+		if err = errors.Join(err, c.Close(), done()); err != nil {
+			return err
+		}
+		r := a.row("records of a native agent, MQTT, embedded broker")
+		r.cpu = used.each(2 * (nativeGets + nativeAlone + 10*inFlight))
+		m.table.add(r)
+		return nil
+	})
+}
