@@ -39,7 +39,7 @@ type Broker struct {
 	metrics *metrics
 	rates   *flood.Limiter
 	started atomic.Bool
-	warned  atomic.Int64 // unix nanoseconds
+	warned  sync.Map // text → *atomic.Int64, when it was logged last, unix nanoseconds
 
 	ending  chan struct{} // closed when Serve ends
 	clients sync.WaitGroup
@@ -225,12 +225,17 @@ func (b *Broker) Drop(username string) {
 	}
 }
 
-// warnEvery is how often something that goes wrong with many clients is logged.
+// warnEvery is how often one kind of what goes wrong with clients is logged as a
+// warning: they could fill the log.
 const warnEvery = 10 * time.Second
 
 func (b *Broker) warn(text string, args ...any) {
-	now, last := time.Now().UnixNano(), b.warned.Load()
-	if now-last >= int64(warnEvery) && b.warned.CompareAndSwap(last, now) {
+	v, _ := b.warned.LoadOrStore(text, new(atomic.Int64))
+	logged := v.(*atomic.Int64)
+	now, last := time.Now().UnixNano(), logged.Load()
+	if now-last >= int64(warnEvery) && logged.CompareAndSwap(last, now) {
 		b.cfg.Log.Warn(text, args...)
+	} else {
+		b.cfg.Log.Debug(text, args...)
 	}
 }

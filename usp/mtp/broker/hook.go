@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,23 +29,20 @@ type peer struct {
 	known
 	*rights
 	own     bool
-	largest atomic.Int64 // payload of what it has unacknowledged, or more
+	before  *mochi.Client // that had the session, until it is taken over; nil: none
+	largest atomic.Int64  // payload of what it has unacknowledged, or more
 }
 
 // hook is where mochi asks what a client may do.
 type hook struct {
 	mochi.HookBase
+	*sessions
 	broker *Broker
 	login  *login
-	peers  sync.Map // *mochi.Client → *peer; of sessions, open or kept
-	count  atomic.Int64
-
-	mu  sync.Mutex
-	has map[usp.EndpointID]int // sessions of each endpoint that has one
 }
 
 func newHook(b *Broker, l *login) *hook {
-	return &hook{broker: b, login: l, has: map[usp.EndpointID]int{}}
+	return &hook{broker: b, login: l, sessions: newSessions()}
 }
 
 // ID names the hook.
@@ -60,15 +56,6 @@ func (*hook) Provides(what byte) bool {
 	}, what) >= 0
 }
 
-func (h *hook) peer(cl *mochi.Client) *peer {
-	if p, ok := h.peers.Load(cl); ok {
-		return p.(*peer)
-	}
-	return nil
-}
-
-func (h *hook) sessions() int { return int(h.count.Load()) }
-
 // OnConnect settles who the client is. Nobody shares a session with another
 // endpoint: the client id is one of the endpoint's own.
 func (h *hook) OnConnect(cl *mochi.Client, pk packets.Packet) error {
@@ -77,14 +64,14 @@ func (h *hook) OnConnect(cl *mochi.Client, pk packets.Packet) error {
 	cl.Properties.Props.TopicAliasMaximum = 0
 	withoutQuota(cl)
 	if cl.Net.Listener == listenerOwn {
-		h.enter(cl, &peer{own: true})
+		h.enter(cl, &peer{own: true}, 0)
 		return nil
 	}
 	p, err := h.admit(cl, pk)
 	if err != nil {
 		return h.refuse(cl, pk, err)
 	}
-	if !h.enter(cl, p) {
+	if !h.enter(cl, p, h.broker.cfg.MaxSessions) {
 		h.broker.warn("an endpoint has too many sessions at the MQTT broker", "endpoint", p.endpoint)
 		return h.refuse(cl, pk, packets.ErrQuotaExceeded)
 	}
@@ -101,7 +88,10 @@ func withoutQuota(cl *mochi.Client) { cl.State.Inflight.ResetSendQuota(0) }
 
 // OnSessionEstablished is called before anything is read from the client. Where it
 // has taken over a session mochi has set the quota anew.
-func (*hook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) { withoutQuota(cl) }
+func (h *hook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) {
+	withoutQuota(cl)
+	h.taken(cl)
+}
 
 func (h *hook) admit(cl *mochi.Client, pk packets.Packet) (*peer, error) {
 	c, ok := cl.Net.Conn.(*conn)
@@ -134,58 +124,11 @@ func (h *hook) refuse(cl *mochi.Client, pk packets.Packet, err error) error {
 		h.broker.cfg.Log.Error("a login at the MQTT broker cannot be checked", "error", err)
 	}
 	h.broker.metrics.refuse("login")
-	h.broker.cfg.Log.Info("MQTT client refused", "remote", cl.Net.Remote, "user", string(pk.Connect.Username), "reason", code.Reason)
+	h.broker.warn("an MQTT client was refused", "remote", cl.Net.Remote, "user", shorten(string(pk.Connect.Username)), "reason", code.Reason)
 	if sent := h.broker.server.SendConnack(cl, code, false, nil); sent != nil {
 		return errors.Join(err, sent)
 	}
 	return err
-}
-
-// enter notes a client's session, unless its endpoint has too many.
-func (h *hook) enter(cl *mochi.Client, p *peer) bool {
-	if !p.own {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.has[p.endpoint] >= h.broker.cfg.MaxSessions {
-			return false
-		}
-		h.has[p.endpoint]++
-		cl.ID = fmt.Sprintf("%s\x00%t\x00%s", p.endpoint, p.proven, cl.ID)
-	} else {
-		cl.ID = "\x00" + cl.ID
-	}
-	h.peers.Store(cl, p)
-	h.count.Add(1)
-	return true
-}
-
-// forget is the counterpart of enter.
-func (h *hook) forget(cl *mochi.Client) {
-	v, ok := h.peers.LoadAndDelete(cl)
-	if !ok {
-		return
-	}
-	h.count.Add(-1)
-	p := v.(*peer)
-	if p.own {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.has[p.endpoint]--; h.has[p.endpoint] <= 0 {
-		delete(h.has, p.endpoint)
-	}
-}
-
-// clientsOf returns the connected clients of a user name.
-func (h *hook) clientsOf(username string) (all []*mochi.Client) {
-	h.peers.Range(func(cl, v any) bool {
-		if p := v.(*peer); !p.own && p.username == username && username != "" {
-			all = append(all, cl.(*mochi.Client))
-		}
-		return true
-	})
-	return all
 }
 
 // bound gives a client a keep-alive where it has none or too long a one. MQTT 3.1.1
@@ -231,7 +174,7 @@ func (h *hook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
 		return true
 	}
 	h.broker.metrics.refuse("topic")
-	h.broker.cfg.Log.Info("MQTT topic refused", "endpoint", p.endpoint, "topic", shorten(topic), "publish", write)
+	h.broker.warn("an MQTT topic was refused", "endpoint", p.endpoint, "topic", shorten(topic), "publish", write)
 	return false
 }
 

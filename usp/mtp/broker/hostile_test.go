@@ -225,6 +225,27 @@ func TestBounds(t *testing.T) {
 			return err == nil
 		})
 	})
+	t.Run("a session that goes over to the next connection is one", func(t *testing.T) {
+		metrics := prometheus.NewRegistry()
+		b := start(t, broker.Config{MaxSessions: 1, Registerer: metrics})
+		c := as("native")
+		c.CleanStart, c.Properties.SessionExpiryInterval = false, new(uint32(60))
+		for i := range 5 {
+			cl := b.connect(t, c)
+			if got := cl.subscribe("usp/agent/" + string(native)); got != granted {
+				t.Errorf("connection %d: 0x%02x", i, got)
+			}
+			if i%2 == 1 { // else the next takes it from a connection that lives
+				if err := cl.Disconnect(&paho.Disconnect{}); err != nil {
+					t.Fatal(err)
+				}
+				<-cl.Done()
+			}
+		}
+		if got := sum(t, metrics, "uspbridge_broker_sessions"); got != 1 {
+			t.Errorf("%v sessions, want 1", got)
+		}
+	})
 	t.Run("connections", func(t *testing.T) {
 		b := start(t, broker.Config{MaxClients: 2})
 		dial(t, b.address)

@@ -33,7 +33,7 @@ func newMetrics(reg prometheus.Registerer, b *Broker) (*metrics, error) {
 		counter("slow_clients_total", "Clients that were cut off because they did not read.", &m.cut),
 		counter("dropped_total", "Messages that a client's queue had no room for, or that expired.", &m.dropped),
 		gauge("connections", "Open connections of clients.", b.Connections),
-		gauge("sessions", "Sessions, open or kept for clients that are away.", b.hook.sessions),
+		gauge("sessions", "Sessions, open or kept for clients that are away.", b.hook.len),
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("metrics of the embedded broker: %w", err)
