@@ -167,5 +167,12 @@ func (e relayEnv) peer(t *testing.T, id usp.EndpointID, on, topic, queue string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newPeer(t, id, link)
+	p := newPeer(t, id, link)
+	// The handshake is over before the relay knows of the connection, which is read
+	// when it does.
+	const read, nobody = `uspbridge_mtp_records_received_total{protocol="WebSocket"}`, "os::NOBODY-1"
+	before := e.Metric(read)
+	p.send(nobody, plainRecord(t, id, nobody, "is anybody there?"))
+	testenv.Until(t, "the connection is read", func() bool { return e.Metric(read) > before })
+	return p
 }
