@@ -42,7 +42,7 @@ func TestCheckOfADevice(t *testing.T) {
 		t.Errorf("the CPE's own value: exit %d:\n%s%s", got.code, got.stdout, got.stderr)
 	}
 
-	write("mine.yaml", "mapping: mine\nroot: InternetGatewayDevice.\nfor: {product_class: '.*'}\nobjects:\n  - target: Device.Time.\n    source: Time.\n    params: {Status: {from: Status, enum: {Asleep: Sleeping}}}\n")
+	write("mine.yaml", "mapping: mine\nroot: InternetGatewayDevice.\nfor: {product_class: '.*'}\nobjects:\n  - target: Device.Time.\n    source: Time.\n    params: {Status: {inputs: {s: Status}, read: s + 'ing'}}\n")
 	got = runApp(t.Context(), nil, "mapping", "check", mappings, "--device", device, "--json")
 	var r checked
 	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.code != 1 || r.OK || len(r.Devices) != 1 || r.Devices[0].Inconsistencies[0].Rule != "mine.yaml:7" {

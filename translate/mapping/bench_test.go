@@ -1,7 +1,9 @@
 package mapping
 
 import (
+	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/uspbridge/uspbridge/usp/dm"
@@ -27,7 +29,6 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
-// The rows of all tables, as a Get of the whole tree needs them.
 // BenchmarkCompiledSize tells what a compiled template keeps in memory: one for each
 // model and firmware, shared by its devices.
 func BenchmarkCompiledSize(b *testing.B) {
@@ -50,6 +51,7 @@ func BenchmarkCompiledSize(b *testing.B) {
 	b.ReportMetric(float64(len(d.Template().Params)), "parameters")
 }
 
+// BenchmarkView finds the rows of all tables, as a Get of the whole tree needs them.
 func BenchmarkView(b *testing.B) {
 	s := show(b, gatewaySet(b), gatewayTree(b))
 	b.ReportAllocs()
@@ -116,4 +118,27 @@ func BenchmarkDecodeNumbers(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkLookup reads a reference by key in each of many rows, as a Get of all hosts
+// of a large network does.
+func BenchmarkLookup(b *testing.B) {
+	var lines strings.Builder
+	for i := range 250 {
+		fmt.Fprintf(&lines, "InternetGatewayDevice.LANDevice.1.Hosts.Host.%d.MACAddress string 00:00:5E:00:53:%02X\n", i+1, i)
+		fmt.Fprintf(&lines, "InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.AssociatedDevice.%d.AssociatedDeviceMACAddress string 00:00:5e:00:53:%02x\n", i+1, i)
+	}
+	s := show(b, gatewaySet(b), device(b, lines.String()))
+	node := s.ref("Device.Hosts.Host.1.AssociatedDevice").Node
+	rows := s.Instances(s.ref("Device.Hosts.Host."))
+	b.ReportAllocs()
+	for b.Loop() {
+		v := s.p.View(s.tree, s.n, nil)
+		for _, n := range rows {
+			if text, _, _ := v.Read(dm.Ref{Node: node, Inst: dm.Inst(n)}); text == "" {
+				b.Fatal("a host is no station")
+			}
+		}
+	}
+	b.ReportMetric(float64(len(rows)), "rows")
 }

@@ -70,7 +70,7 @@ func (c *compiler) bind(e *entry, p *param) (b bound, ok bool) {
 	case p.derive != nil:
 		b.refs = c.references(e, p.derive.args)
 	case p.inputs != nil: // of a table or an expression
-		b.refs = c.references(e, p.inputs)
+		b.refs = c.inputs(e, p.inputs)
 	case p.join != nil:
 		b.refs = c.references(e, p.join)
 	default:
@@ -81,10 +81,12 @@ func (c *compiler) bind(e *entry, p *param) (b bound, ok bool) {
 			return b, false
 		}
 	}
+	b.constant = len(b.refs) > 0
 	for _, r := range b.refs {
 		ok = ok || r.param >= 0
+		b.constant = b.constant && r.row != noRowInput
 	}
-	return b, ok
+	return b, ok || b.constant
 }
 
 // settle notes which CPE parameters controllers find in all rows by the rules

@@ -24,21 +24,8 @@ func checkValue(path, v string, bind *binding) *usp.Error {
 	if bind.std == nil {
 		return nil
 	}
-	items := []string{v}
-	if bind.std.list {
-		items = strings.Split(v, ",")
-	}
-	for _, item := range items {
-		item = strings.TrimSpace(item)
-		if bind.std.list && item == "" {
-			continue
-		}
-		if bind.std.list {
-			size = float64(utf8.RuneCountInString(item))
-		}
-		if err := bind.std.allows(item, size); err != nil {
-			return usp.Errorf(usp.ErrInvalidValue, path, "%w", err)
-		}
+	if err := bind.std.allowsValue(v, size); err != nil {
+		return usp.Errorf(usp.ErrInvalidValue, path, "%w", err)
 	}
 	return nil
 }
@@ -97,6 +84,23 @@ func measure(v string, typ dm.Type) (size float64, err error) {
 		return float64(utf8.RuneCountInString(v)), nil
 	}
 	return 0, nil
+}
+
+// allowsValue reports why the standard does not have a value of a size that measure
+// has told.
+func (e *element) allowsValue(v string, size float64) error {
+	if !e.list {
+		return e.allows(v, size)
+	}
+	for item := range strings.SplitSeq(v, ",") {
+		if item = strings.TrimSpace(item); item == "" {
+			continue
+		}
+		if err := e.allows(item, float64(utf8.RuneCountInString(item))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // allows reports why the standard does not have a value, or an item of a list.

@@ -138,7 +138,7 @@ func (c *compiler) object(f *file, o *object) {
 			e.keys = c.references(e, o.keyDerive.args)
 		}
 		if o.when != nil {
-			if e.when = c.references(e, o.when.params()); e.when[0].param < 0 && (o.when.exists || o.when.is != nil) {
+			if e.when = c.inputs(e, o.when.params()); e.when[0].param < 0 && e.when[0].row == noRowInput && (o.when.exists || o.when.is != nil) {
 				return
 			}
 		}
@@ -349,7 +349,11 @@ func (c *compiler) link(e *entry) {
 		c.rowsHang[p] = true
 	}
 	if outer := parentTable(e.target); outer != "" {
-		e.parents = c.related(e.source, "", c.tabs[outer].entries, true)
+		around := ""
+		if e.rule != nil {
+			around = e.rule.around
+		}
+		e.parents = c.related(e.source, around, c.tabs[outer].entries, around == "")
 	}
 	depth := strings.Count(e.source, "{i}")
 	e.straight = e.copied && depth == len(e.fixed) && (depth == 1 || len(e.parents) > 0 && e.parents[0].entry.straight)

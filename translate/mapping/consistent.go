@@ -37,11 +37,12 @@ type consistency struct {
 
 func (c *consistency) fail(ref dm.Ref, value, format string, args ...any) {
 	x := c.view.Explain(ref)
-	own := len(x.CWMPValues) == 1 && strings.TrimSuffix(x.CWMPValues[0], ".") == value
-	if ref.Node.Kind == dm.Table { // a row that the CPE has at the same place
-		own = len(x.CWMPPaths) == 1 && x.CWMPPaths[0] == x.USPPath
-	}
-	c.found = append(c.found, Inconsistency{Path: ref.Path(), Value: value, Text: fmt.Sprintf(format, args...), Rule: x.Rule, Own: own})
+	c.found = append(c.found, Inconsistency{Path: ref.Path(), Value: value, Text: fmt.Sprintf(format, args...), Rule: x.Rule, Own: x.own(value)})
+}
+
+// own reports whether a value is the CPE's, as the CPE has it.
+func (x *Explanation) own(value string) bool {
+	return len(x.CWMPValues) == 1 && strings.TrimSuffix(x.CWMPValues[0], ".") == value
 }
 
 func (c *consistency) walk(n *dm.Node, inst dm.Instance) {
@@ -114,11 +115,27 @@ func (c *consistency) unique(n *dm.Node, around dm.Instance, rows []uint32) {
 				continue
 			}
 			if other, twice := seen[id]; twice {
-				c.fail(dm.Ref{Node: n, Inst: around.Append(i)}, strings.ReplaceAll(id, "\x1f", ", "), "it has the key %s of row %d", strings.Join(key, ", "), other)
+				ref := dm.Ref{Node: n, Inst: around.Append(i)}
+				c.found = append(c.found, Inconsistency{
+					Path: ref.Path(), Value: strings.ReplaceAll(id, "\x1f", ", "), Rule: c.view.Explain(ref).Rule, Own: c.ownKey(ref, key),
+					Text: fmt.Sprintf("it has the key %s of row %d", strings.Join(key, ", "), other),
+				})
 			}
 			seen[id] = i
 		}
 	}
+}
+
+// ownKey reports whether all of a row's key is as the CPE has it.
+func (c *consistency) ownKey(row dm.Ref, key []string) bool {
+	for _, name := range key {
+		ref := dm.Ref{Node: row.Node.Child(name), Inst: row.Inst}
+		text, _, _ := c.view.Read(ref)
+		if x := c.view.Explain(ref); !x.own(text) {
+			return false
+		}
+	}
+	return true
 }
 
 // key returns a row's values of a key; ok is false if a part is missing or all are

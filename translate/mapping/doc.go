@@ -21,6 +21,8 @@
 //	    source: LANDevice.{i}.WLANConfiguration.{i}.   # under root
 //	    key: [BSSID]                 # rows keep their number by these values, wherever the CPE puts them;
 //	                                 # or {derive: "band(…)"}: rows of one value are one row
+//	    around: LANDevice.{i}.LANHostConfigManagement. # what the row around the target's rows stems from;
+//	                                 # default: an object above the source
 //	    when: {param: X, exists: true}                 # or is: […], not: […]
 //	    create: no                   # or {parent_from: Interface, default_from: /Object.Parameter}: what names the
 //	                                 # object that a new row is created in; default: as the CPE allows
@@ -38,11 +40,13 @@
 // function, row and rows (paths of rows that stem from the same source object;
 // of: names another), ref (a CWMP path as value; lookup: makes one of a row's key), and a decision table of inputs
 // and rows. from may be a list: the first that the CPE has. access: readOnly
-// forbids writing; what cannot be converted back is read-only by itself.
+// forbids writing; what cannot be converted back is read-only by itself. Where rows
+// of the CPE are one row, any: VALUE reads the one that has this value.
 //
 // What the rest cannot say, CEL does: inputs with names, read over them, and write,
-// one expression for each input that is set, over them and value. A condition can
-// be an expression too. An object with each: {list: X, most: N} makes a row of each
+// one expression for each input that is set, over them and value. Of the inputs,
+// "{i}" is the number of the CPE's row and "." its path. A condition can be an
+// expression too. An object with each: {list: X, most: N} makes a row of each
 // item of a list; item: each is that item. examples stand beside a rule and are
 // tried by Set.Test.
 //

@@ -216,6 +216,9 @@ func (r *reading) expressions(n *yaml.Node, p *param, keys expressionKeys) {
 	}
 	known := map[string]func(*yaml.Node){}
 	for i, name := range x.names {
+		if _, own := rowInputs[p.inputs[i]]; own {
+			continue // which row it is cannot be set
+		}
 		known[name] = func(n *yaml.Node) {
 			x.write = append(x.write, assignment{i, r.expression(n, append([]string{valueName}, x.names...))})
 		}

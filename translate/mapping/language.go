@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
-
-	"github.com/uspbridge/uspbridge/usp/dm"
 )
 
 // maxFile bounds a mapping file, in bytes, maxRules the parameters it has once
@@ -41,47 +39,6 @@ type classRule struct {
 	class string
 }
 
-// object is one entry of a file's objects.
-type object struct {
-	at          string // file:line
-	target      string // "Device.WiFi.SSID.{i}."
-	source      string // "LANDevice.{i}.WLANConfiguration.{i}.", under the root
-	key         []string
-	keyDerive   *derivation
-	when        *condition
-	noCreate    bool
-	parentFrom  string      // a new row's parameter that picks the object it is created in
-	defaultFrom string      // CPE parameter that names that object where no other does
-	vendor      bool        // vendor parameters of the source go here
-	same        [][2]string // source prefix, target prefix
-	alike       bool        // all objects below have their namesakes below the source
-	each        string      // a list parameter of the source, each item of which is a row
-	item        int         // which item's row this is, from 1; 0: no such object
-	noItems     []string    // items that are no row
-	params      []*param
-}
-
-// condition says when a row exists: by one parameter, or by an expression over
-// several that is true or false.
-type condition struct {
-	param  string
-	is     []string
-	not    []string
-	exists bool
-
-	inputs []string // of expr
-	names  []string
-	expr   *expression
-}
-
-// params returns the parameters that the condition is about.
-func (c *condition) params() []string {
-	if c.expr != nil {
-		return c.inputs
-	}
-	return []string{c.param}
-}
-
 // param is one entry of an object's params.
 type param struct {
 	at       string
@@ -96,7 +53,8 @@ type param struct {
 	inputs   []string
 	table    []decision
 	expr     *expressions
-	eachItem bool // item: each, of the list that the object's each names
+	eachItem bool   // item: each, of the list that the object's each names
+	any      string // of several source rows that are one, that which has this value counts
 	examples []example
 }
 
@@ -333,111 +291,6 @@ func (r *reading) classRule(n *yaml.Node) (c classRule) {
 		c.match = regexp.MustCompile(`^$`)
 	}
 	return c
-}
-
-func (r *reading) objects(n *yaml.Node) []*object {
-	o := &object{at: r.at(n)}
-	var params, each *yaml.Node
-	r.fields(n, map[string]func(*yaml.Node){
-		"target": func(n *yaml.Node) { o.target = r.target(n) },
-		"source": func(n *yaml.Node) {
-			if o.source = r.text(n); o.source != "" && !strings.HasSuffix(o.source, ".") {
-				r.fail(n, "source: %q must end with a dot", o.source)
-			}
-		},
-		"key": func(n *yaml.Node) {
-			if resolved(n).Kind == yaml.MappingNode {
-				r.fields(n, map[string]func(*yaml.Node){"derive": func(n *yaml.Node) { o.keyDerive = r.derivation(n) }})
-				return
-			}
-			o.key = r.texts(n)
-		},
-		"when":   func(n *yaml.Node) { o.when = r.condition(n) },
-		"each":   func(n *yaml.Node) { each = n },
-		"vendor": func(n *yaml.Node) { o.vendor = r.boolean(n) },
-		"alike":  func(n *yaml.Node) { o.alike = r.boolean(n) },
-		"create": func(n *yaml.Node) {
-			if resolved(n).Kind == yaml.MappingNode {
-				r.fields(n, map[string]func(*yaml.Node){
-					"parent_from":  func(n *yaml.Node) { o.parentFrom = r.text(n) },
-					"default_from": func(n *yaml.Node) { o.defaultFrom = r.text(n) },
-				})
-				return
-			}
-			o.noCreate = !r.boolean(n)
-		},
-		"same": func(n *yaml.Node) {
-			for i := 0; i+1 < len(n.Content); i += 2 {
-				o.same = append(o.same, [2]string{r.text(n.Content[i]), r.text(n.Content[i+1])})
-			}
-		},
-		"params": func(n *yaml.Node) { params = resolved(n) },
-	})
-	if o.target == "" {
-		r.fail(n, "target: an object of Device:2 is missing")
-	}
-	if params != nil {
-		r.params(o, params)
-	}
-	return r.each(o, each)
-}
-
-// target checks that a target object is in the standard.
-func (r *reading) target(n *yaml.Node) string {
-	t := r.text(n)
-	if e := r.standard.elements[generic(t)]; e != nil && (e.kind == dm.Object || e.kind == dm.Table) || strings.Contains(t, ".X_") {
-		return t
-	}
-	hint := ""
-	if s := r.standard.suggest(t); s != "" {
-		hint = "; did you mean " + s + "?"
-	}
-	r.fail(n, "target: Device:2 has no object %s%s", t, hint)
-	return t
-}
-
-func isNumber(seg string) bool { return seg != "" && strings.Trim(seg, "0123456789") == "" }
-
-// generic replaces the literal numbers of a target by {i}.
-func generic(target string) string {
-	segs := strings.Split(target, ".")
-	for i, s := range segs {
-		if isNumber(s) {
-			segs[i] = "{i}"
-		}
-	}
-	return strings.Join(segs, ".")
-}
-
-func (r *reading) params(o *object, n *yaml.Node) {
-	if n.Kind != yaml.MappingNode {
-		r.fail(n, "params: a map is expected")
-		return
-	}
-	seen := map[string]bool{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i]
-		if seen[key.Value] {
-			r.fail(key, "parameter %s is there twice", key.Value)
-			continue
-		}
-		seen[key.Value] = true
-		if r.rules++; r.rules == maxRules {
-			r.fail(key, "more than %d parameters in one file", maxRules)
-		}
-		if r.rules >= maxRules {
-			return
-		}
-		full := generic(o.target) + key.Value
-		if e := r.standard.elements[full]; (e == nil || e.kind != dm.Param) && !strings.Contains(full, ".X_") {
-			hint := ""
-			if s := r.standard.suggest(full); s != "" {
-				hint = "; did you mean " + s + "?"
-			}
-			r.fail(key, "Device:2 has no parameter %s%s", full, hint)
-		}
-		o.params = append(o.params, r.param(key, n.Content[i+1]))
-	}
 }
 
 // isMapping reports whether a file name is that of a mapping file.

@@ -78,6 +78,12 @@ func TestProblemsAreToldWithFileAndLine(t *testing.T) {
 		{"no function", object + "    params:\n      SSID: {derive: SSID}\n", []string{"f.yaml:7", "name(Parameter"}},
 		{"reference to nothing", object + "    params:\n      LowerLayers: {from: X, ref: [\"Device.Radio.{i}.\"]}\n", []string{"f.yaml:7", "Device.Radio.{i}."}},
 		{"cells", object + "    params:\n      SSID:\n        inputs: [A, B]\n        table:\n          - {when: [x], value: y}\n", []string{"f.yaml:8", "1 cells for 2 inputs"}},
+		{"constant of another type", object + "    params:\n      Enable: {const: \"on\"}\n", []string{"f.yaml:7", `"on" is no boolean`}},
+		{"value that Device:2 has not", object + "    params:\n      Status: {from: Status, enum: {Up: Working}}\n", []string{"f.yaml:7", `"Working" is not one of Up, Down`}},
+		{"value of a table", object + "    params:\n      Status:\n        inputs: [A]\n        table: [{when: [x], value: Asleep}]\n", []string{"f.yaml:7", `"Asleep" is not one of`}},
+		{"any of a constant", object + "    params:\n      SSID: {const: x, any: x}\n", []string{"f.yaml:7", "any goes with from"}},
+		{"around without dot", object + "    around: LANDevice.{i}\n", []string{"f.yaml:6", "dot"}},
+		{"setting which row it is", object + "    params:\n      SSID: {inputs: {n: \"{i}\", s: SSID}, read: s + n, write: {n: value}}\n", []string{"f.yaml:7", `unknown key "n"`}},
 		{"access", object + "    params:\n      SSID: {from: SSID, access: none}\n", []string{"f.yaml:7", "readOnly"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

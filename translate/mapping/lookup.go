@@ -3,6 +3,7 @@ package mapping
 import (
 	"strconv"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 
@@ -25,6 +26,21 @@ type boundLookup struct {
 	table      tree.TableID
 	key, value tree.ParamID // -1: the CPE has none
 	shared     int          // numbers that a row has in common with the row that refers to it
+	index      int          // of the table in a View's lookups
+}
+
+// lookedUp are the rows of a lookup's table by what refers to them, found when they
+// are first asked for: each of many rows may refer to one of many.
+type lookedUp struct {
+	once  sync.Once
+	paths map[rowName]string // CPE paths
+}
+
+// rowName is what rows with the same first numbers call a row by. Letters' case
+// does not count: MAC addresses are among the keys.
+type rowName struct {
+	around dm.Instance
+	id     string
 }
 
 // lookup reads `lookup: {in: Table.{i}., key: Parameter, value: Parameter, none: "-1"}`.
@@ -56,7 +72,11 @@ func (c *compiler) lookup(e *entry, l *lookup) *boundLookup {
 		}
 		return -1
 	}
-	return &boundLookup{lookup: l, table: id, key: find(l.key), value: find(l.value), shared: strings.Count(commonPath(e.source, schema), "{i}")}
+	c.lookups++
+	return &boundLookup{
+		lookup: l, table: id, key: find(l.key), value: find(l.value), index: c.lookups - 1,
+		shared: strings.Count(commonPath(e.source, schema), "{i}"),
+	}
 }
 
 // id is what the CPE calls a row of the table by.
@@ -78,23 +98,23 @@ func (l *boundLookup) target(v *View, row dm.Instance) string {
 	return value.Text
 }
 
-// each calls f for the rows that a source row can refer to, until f returns false.
-func (l *boundLookup) each(v *View, src dm.Instance, f func(row dm.Instance) bool) {
-	v.tree.EachRow(l.table, src.Prefix(min(l.shared, src.Len())), f)
-}
-
 // path returns the CPE path that an identifier stands for, "" for none.
-func (l *boundLookup) path(v *View, src dm.Instance, id string) (path string) {
+func (l *boundLookup) path(v *View, src dm.Instance, id string) string {
 	if id == "" || id == l.none {
 		return ""
 	}
-	l.each(v, src, func(row dm.Instance) bool {
-		if l.id(v, row) == id {
-			path = l.target(v, row)
-		}
-		return path == ""
+	rows := &v.lookups[l.index]
+	rows.once.Do(func() {
+		rows.paths = map[rowName]string{}
+		v.tree.EachRow(l.table, dm.Instance{}, func(row dm.Instance) bool {
+			name := rowName{row.Prefix(min(l.shared, row.Len())), strings.ToLower(l.id(v, row))}
+			if _, twice := rows.paths[name]; !twice {
+				rows.paths[name] = l.target(v, row)
+			}
+			return true
+		})
 	})
-	return path
+	return rows.paths[rowName{src.Prefix(min(l.shared, src.Len())), strings.ToLower(id)}]
 }
 
 // identifier returns what the CPE calls a path by; ok is false if the table has no
@@ -103,7 +123,7 @@ func (l *boundLookup) identifier(v *View, src dm.Instance, path string) (id stri
 	if path == "" {
 		return l.none, true
 	}
-	l.each(v, src, func(row dm.Instance) bool {
+	v.tree.EachRow(l.table, src.Prefix(min(l.shared, src.Len())), func(row dm.Instance) bool {
 		if strings.TrimSuffix(l.target(v, row), ".") == strings.TrimSuffix(path, ".") {
 			id, ok = l.id(v, row), true
 		}

@@ -41,6 +41,7 @@ func (r *reading) param(key, n *yaml.Node) *param {
 		"text":     func(n *yaml.Node) { p.conv.hexText = r.oneOf(n, "hex") == "hex" },
 		"base64":   func(n *yaml.Node) { p.conv.base64Hex = r.oneOf(n, "hex") == "hex" },
 		"datetime": func(n *yaml.Node) { p.conv.dateTime = r.oneOf(n, "true", "local") },
+		"any":      func(n *yaml.Node) { p.any = r.text(n) },
 		"access":   func(n *yaml.Node) { p.readOnly = r.oneOf(n, "readOnly") == "readOnly" },
 		"examples": func(n *yaml.Node) { p.examples = r.examples(n) },
 	})
@@ -75,6 +76,9 @@ func (r *reading) sources(n *yaml.Node, p *param) {
 	}
 	if p.conv.lookup != nil && p.conv.ref == nil {
 		r.fail(n, "%s: lookup makes a path of the CPE; ref says of which table the row is", p.name)
+	}
+	if p.any != "" && len(p.from) == 0 {
+		r.fail(n, "%s: any goes with from: it picks one of several values of the same parameter", p.name)
 	}
 	if p.rows != nil && len(p.rows.targets) == 0 {
 		r.fail(n, "%s: of without row or rows", p.name)

@@ -36,6 +36,7 @@ type Program struct {
 	targets  map[tree.ParamID][]*binding
 	rowsHang map[tree.ParamID]bool
 	counts   map[tree.ParamID]bool // the CPE's counts of rows that controllers see counted
+	lookups  int                   // how many tables lookups search; see boundLookup.index
 	names    []string
 
 	keepsImages bool // the table of firmware images is the bridge's
@@ -83,6 +84,8 @@ type relation struct {
 type reference struct {
 	param tree.ParamID // -1: the CPE has no such parameter
 	slots []uint32     // instance numbers; 0: the source row's
+	row   rowInput     // what is meant of the source row itself; then param is -1
+	path  string       // with rowPathInput: the source's schema path
 }
 
 // inst returns the parameter's instance numbers for a source row.
@@ -130,6 +133,7 @@ type bound struct {
 	refs      []reference
 	relations [][]relation // of rule.rows, by target
 	lookup    *boundLookup // of rule.conv.lookup
+	constant  bool         // made of the row's own number or path alone
 }
 
 // Mappings returns the names of the mapping files in use.

@@ -110,6 +110,9 @@ func (v *View) value(bind *binding, b *bound, inst, src dm.Instance) (text strin
 	case r.rows != nil:
 		return v.rowPaths(b, inst, src), 0, Computed
 	case r.from != nil:
+		if r.any != "" {
+			src = v.telling(bind, b, inst, src)
+		}
 		for i := range b.refs {
 			if value, ok := v.tree.Value(b.refs[i].param, b.refs[i].inst(src)); ok {
 				if value.State == tree.Unread {
@@ -127,6 +130,10 @@ func (v *View) value(bind *binding, b *bound, inst, src dm.Instance) (text strin
 func (v *View) combine(b *bound, src dm.Instance, typ dm.Type) (text string, at uint32, state State) {
 	texts := make([]string, len(b.refs))
 	for i, r := range b.refs {
+		if r.row != noRowInput {
+			texts[i] = r.ofRow(src)
+			continue
+		}
 		if r.param < 0 {
 			continue
 		}
@@ -142,6 +149,9 @@ func (v *View) combine(b *bound, src dm.Instance, typ dm.Type) (text string, at 
 		if at == 0 || value.At < at {
 			at = value.At
 		}
+	}
+	if b.constant {
+		state = Computed
 	}
 	if state == Absent || state == Unread {
 		return "", 0, state
@@ -302,6 +312,17 @@ func (v *View) Sources(ref dm.Ref, dst []Source) []Source {
 	if b == nil {
 		return dst
 	}
+	if b.rule.any != "" {
+		for src := range v.merged(bind.table, b.entry, ref.Inst) {
+			dst = v.sourcesIn(b, src, dst)
+		}
+		return dst
+	}
+	return v.sourcesIn(b, src, dst)
+}
+
+// sourcesIn appends the CPE parameters that a rule reads in one source row.
+func (v *View) sourcesIn(b *bound, src dm.Instance, dst []Source) []Source {
 	for _, r := range b.refs {
 		if r.param < 0 {
 			continue
@@ -368,6 +389,14 @@ func (v *View) targetRows(refs []dm.Ref, bind *binding, p tree.ParamID, inst dm.
 		if b.entry.straight {
 			if b.reads(p, inst, inst) && v.tree.HasRow(b.entry.from, inst) {
 				refs = append(refs, dm.Ref{Node: bind.node, Inst: inst})
+			}
+			continue
+		}
+		if b.rule.any != "" {
+			for _, s := range v.rowsOf(bind.table).sources {
+				if s.entry == b.entry && b.reads(p, inst, s.src) {
+					refs = append(refs, dm.Ref{Node: bind.node, Inst: s.inst})
+				}
 			}
 			continue
 		}

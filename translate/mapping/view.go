@@ -20,6 +20,7 @@ type View struct {
 	tree    *tree.Tree
 	numbers *Numbers
 	tables  []tableRows // by table.index
+	lookups []lookedUp  // by boundLookup.index
 }
 
 // tableRows are the rows of one target table.
@@ -48,7 +49,7 @@ type sourced struct {
 // View returns a device as p shows it. n must be what Reconcile returned for t;
 // rows that have no number in it are left out.
 func (p *Program) View(t *tree.Tree, n *Numbers, _ func() time.Time) *View {
-	return &View{program: p, tree: t, numbers: n, tables: make([]tableRows, len(p.tables))}
+	return &View{program: p, tree: t, numbers: n, tables: make([]tableRows, len(p.tables)), lookups: make([]lookedUp, p.lookups)}
 }
 
 // rowsOf returns the rows of a table.
@@ -123,6 +124,9 @@ func (v *View) item(e *entry, src dm.Instance) string {
 
 // text returns the value of a source parameter, if it is there.
 func (v *View) text(r reference, src dm.Instance) (string, bool) {
+	if r.row != noRowInput {
+		return r.ofRow(src), true
+	}
 	if r.param < 0 {
 		return "", false
 	}
@@ -232,7 +236,7 @@ func (b *rowBuilder) number(e *entry, src dm.Instance, key rowKey) (number uint3
 			return number, true, true
 		}
 		// Two hosts of one address stay two rows: nothing is lost.
-		key = rowKey{parent: key.parent, id: key.id + "\x1f" + strconv.Itoa(len(b.twice)), src: src}
+		key.src = src
 		keyed = false
 	}
 	if b.old != nil {
@@ -255,13 +259,14 @@ func (b *rowBuilder) number(e *entry, src dm.Instance, key rowKey) (number uint3
 }
 
 // preferred is the number that a row has on the CPE, where its table is the same
-// on both sides; else 0.
+// on both sides; else 0. Where rows of other objects join the table, those of its
+// first rule have the choice.
 func (b *rowBuilder) preferred(e *entry, src dm.Instance) uint32 {
 	shared := 0
 	if len(e.parents) > 0 {
 		shared = e.parents[0].shared
 	}
-	if len(b.table.entries) > 1 || e.keys != nil && e.source != e.target || src.Len() != shared+1 || !strings.HasSuffix(e.source, "{i}.") {
+	if e != b.table.entries[0] || e.keys != nil && e.source != e.target || src.Len() != shared+1 || !strings.HasSuffix(e.source, "{i}.") {
 		return 0
 	}
 	return src.Last()

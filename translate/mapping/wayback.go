@@ -52,6 +52,8 @@ func (p *param) noWayBack() string {
 		return "the rule says so"
 	case p.constant != nil:
 		return "it is a constant"
+	case p.any != "":
+		return "it is told by several rows of the CPE"
 	case p.derive != nil:
 		return "it is derived"
 	case p.rows != nil:

@@ -194,8 +194,9 @@ func (v *View) cells(b *bound, src dm.Instance, when []string) (sets []cwmp.Para
 		r := b.refs[i]
 		now, there := v.text(r, src)
 		switch {
-		case !there:
+		case !there, r.row != noRowInput && now != cell:
 			return nil, false
+		case r.row != noRowInput: // it is this row
 		case v.program.template.Param(r.param).Writable:
 			sets = append(sets, v.set(r, src, dm.TypeString, cell))
 		case !strings.EqualFold(now, cell):
