@@ -119,7 +119,7 @@ func (c *converter) readEnum(v string) string {
 }
 
 func scale(v string, mul, div float64) string {
-	n, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
+	n, err := strconv.ParseFloat(decimal(v), 64)
 	if err != nil {
 		return v
 	}
