@@ -78,6 +78,10 @@ var irregularCounts = map[string]string{
 	"LANUSBInterfaceConfig":      "LANUSBInterfaceNumberOfEntries",
 	"WANConnectionDevice":        "WANConnectionNumberOfEntries",
 	"DHCPConditionalServingPool": "DHCPConditionalPoolNumberOfEntries",
+	"Line":                       "NumberOfLines", // this one and the next three: TR-104
+	"Button":                     "NumberOfButtons",
+	"EventSubscribe":             "SIPEventSubscribeNumberOfElements",
+	"ResponseMap":                "SIPResponseMapNumberOfElements",
 }
 
 // ownNodes adds what the bridge itself serves.

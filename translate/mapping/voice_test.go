@@ -33,6 +33,11 @@ const phone = `
 +~Services.VoiceService.1.VoiceProfile.1.Line.1.SIP.AuthUserName string alice
 +~Services.VoiceService.1.VoiceProfile.1.Line.1.SIP.URI string sip:alice@example.com
 +~Services.VoiceService.1.VoiceProfile.1.Line.1.CallingFeatures.CallForwardOnNoAnswerRingCount unsignedInt 3
++~Services.VoiceService.1.VoiceProfile.1.Line.1.VoiceProcessing.TransmitGain int -3
+~Services.VoiceService.1.VoiceProfile.1.NumberOfLines unsignedInt 2
+~Services.VoiceService.1.VoiceProfile.1.ButtonMap.Button.1.ButtonName string #1
+~Services.VoiceService.1.VoiceProfile.1.Line.1.Ringer.Description.1.RingPattern unsignedInt 30
+~Services.VoiceService.1.VoiceProfile.1.Line.1.Ringer.Pattern.1.EntryID unsignedInt 30
 ~Services.VoiceService.1.VoiceProfile.1.Line.1.Codec.List.1.Codec string G.729
 ~Services.VoiceService.1.VoiceProfile.1.Line.1.Stats.IncomingCallsReceived unsignedInt 9
 +~Services.VoiceService.1.VoiceProfile.1.Line.2.Enable string Disabled
@@ -48,6 +53,9 @@ func TestVoice(t *testing.T) {
 			const at = "Device.Services.VoiceService.1."
 			for path, want := range map[string]string{
 				"SIP.Network.1.RegistrarServer":                                      "registrar.example.com",
+				"POTS.FXS.2.VoiceProcessing.TransmitGain":                            "-3",
+				"Terminal.1.ButtonMap.Button.1.ButtonName":                           "#1",
+				"Terminal.1.Ringer.Description.1.RingPattern":                        at + "Terminal.1.Ringer.Pattern.1",
 				"SIP.Network.1.Enable":                                               "true",
 				"SIP.Network.1.VoIPProfile":                                          at + "VoIPProfile.1",
 				"VoIPProfile.1.DTMFMethod":                                           "RFC4733",
