@@ -11,8 +11,8 @@ import (
 // TestDevicesAreConsistent: what controllers see of the simulated CPE contradicts
 // nothing.
 func TestDevicesAreConsistent(t *testing.T) {
-	for _, model := range []string{"tr098.csv", "tr181.csv"} {
-		name := filepath.Join("..", "..", "cwmp", "cpesim", "models", model)
+	for _, model := range simulatedModels {
+		name := modelFile(model)
 		got := runApp(t.Context(), nil, "mapping", "check", "--device", name)
 		if got.code != 0 || got.stdout != name+": consistent\n" {
 			t.Errorf("%s: exit %d:\n%s%s", model, got.code, got.stdout, got.stderr)

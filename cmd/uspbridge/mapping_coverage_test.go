@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
+)
+
+// simulatedModels are the device trees of the simulated CPE.
+var simulatedModels = []string{"tr098.csv", "tr181.csv"}
+
+func modelFile(name string) string { return filepath.Join("..", "..", "cwmp", "cpesim", "models", name) }
+
+// TestDocumentedCoverage: docs/coverage.md says of the simulated CPE what the program
+// says.
+func TestDocumentedCoverage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/coverage.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, model := range simulatedModels {
+		r, err := fileCoverage(modelFile(model), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if row := coverageRow("`"+model+"`", r); !strings.Contains(string(page), row) {
+			t.Errorf("docs/coverage.md has no row\n%s", row)
+		}
+	}
+}
+
+// coverageRow is a row of the page's tables of devices.
+func coverageRow(device string, r console.Report) string {
+	return fmt.Sprintf("| %s | %d | %d | %d | %d | %.1f %% |\n", device, r.Total, r.Standard, r.Vendor, r.Raw, r.Share(r.Standard))
+}
+
+// BenchmarkCoverage tells with the time it takes what share of the simulated CPE's
+// parameters has which home.
+func BenchmarkCoverage(b *testing.B) {
+	for _, model := range simulatedModels {
+		b.Run(strings.TrimSuffix(model, ".csv"), func(b *testing.B) {
+			var r console.Report
+			for b.Loop() {
+				var err error
+				if r, err = fileCoverage(modelFile(model), ""); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(r.Share(r.Standard), "%standard")
+			b.ReportMetric(r.Share(r.Vendor), "%vendor")
+			b.ReportMetric(r.Share(r.Raw), "%raw")
+			b.ReportMetric(float64(r.Total), "parameters")
+		})
+	}
+}
