@@ -27,7 +27,7 @@ func (a *app) mappingCoverageCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "coverage FILE|ENDPOINT", Short: "Say what share of a device's parameters has a standard home",
 		Long: "Say what share of a device's parameters has a standard home, keeps a vendor name, or is raw.\n" +
-			"FILE is a CSV of a device's parameters; ENDPOINT is a device of a running bridge.",
+			"FILE is a capture of a device or a CSV of its parameters; ENDPOINT is a device of a running bridge.",
 		Args: takes(cobra.ExactArgs(1), "one file or endpoint id"),
 	}
 	f := a.addConsoleFlags(cmd, 30*time.Second)

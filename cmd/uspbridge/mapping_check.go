@@ -43,7 +43,7 @@ func (a *app) mappingCheckCommand() *cobra.Command {
 		Long: "Check mapping files, over the embedded ones. With --device, also what a device becomes by them: every reference must\n" +
 			"resolve, every count match, every value be one of its type, every key be unique, and the interface stack be connected.\n" +
 			"What the CPE itself has so is told, and is no failure.\n" +
-			"TREE is a CSV of a device's parameters; without FILE or DIR the embedded files alone are used.",
+			"TREE is a capture or a CSV of a device's parameters; without FILE or DIR the embedded files alone are used.",
 		Args: takes(cobra.MaximumNArgs(1), "one file or directory"),
 	}
 	devices := cmd.Flags().StringArray("device", nil, "CSV of a device's parameters; can be repeated")

@@ -8,14 +8,20 @@ import (
 	"testing"
 )
 
-// TestDevicesAreConsistent: what controllers see of the simulated CPE contradicts
-// nothing.
+// TestDevicesAreConsistent: what controllers see of the simulated CPE, and of captured
+// ones, contradicts nothing.
 func TestDevicesAreConsistent(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join("..", "..", "cwmp", "cpesim", "testdata", "*.capture"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("captures: %v, %v", names, err)
+	}
 	for _, model := range simulatedModels {
-		name := modelFile(model)
+		names = append(names, modelFile(model))
+	}
+	for _, name := range names {
 		got := runApp(t.Context(), nil, "mapping", "check", "--device", name)
 		if got.code != 0 || got.stdout != name+": consistent\n" {
-			t.Errorf("%s: exit %d:\n%s%s", model, got.code, got.stdout, got.stderr)
+			t.Errorf("%s: exit %d:\n%s%s", name, got.code, got.stdout, got.stderr)
 		}
 	}
 }

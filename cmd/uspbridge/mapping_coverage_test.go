@@ -13,7 +13,9 @@ import (
 // simulatedModels are the device trees of the simulated CPE.
 var simulatedModels = []string{"tr098.csv", "tr181.csv"}
 
-func modelFile(name string) string { return filepath.Join("..", "..", "cwmp", "cpesim", "models", name) }
+func modelFile(name string) string {
+	return filepath.Join("..", "..", "cwmp", "cpesim", "models", name)
+}
 
 // TestDocumentedCoverage: docs/coverage.md says of the simulated CPE what the program
 // says.

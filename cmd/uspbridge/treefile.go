@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -10,13 +11,14 @@ import (
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
+	"github.com/uspbridge/uspbridge/cwmp/cpesim"
 	"github.com/uspbridge/uspbridge/translate/mapping"
 	"github.com/uspbridge/uspbridge/translate/tree"
 )
 
-// treeFile is a device's parameters as ACS export them: CSV whose head line has
-// Parameter, Object, Writable, Value and may have "Value type"; other columns
-// are left out. Lines under DeviceID. tell the identity.
+// treeFile is a device's parameters, of a capture or as ACS export them: CSV whose
+// head line has Parameter, Object, Writable, Value and may have "Value type"; other
+// columns are left out. Lines under DeviceID. tell the identity.
 type treeFile struct {
 	identity mapping.Identity
 	root     cwmp.Path
@@ -34,9 +36,31 @@ func openTreeFile(name string) (*treeFile, error) {
 		return nil, err
 	}
 	defer file.Close()
-	f, err := readTreeFile(file)
+	in := bufio.NewReader(file)
+	if first, _ := in.Peek(1); len(first) == 1 && (first[0] == '{' || first[0] == '#') {
+		return readCapturedTree(in, name)
+	}
+	f, err := readTreeFile(in)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return f, nil
+}
+
+// readCapturedTree reads the parameters of a capture's only device, as they were when
+// the capture began. name is the file's, for errors.
+func readCapturedTree(r io.Reader, name string) (*treeFile, error) {
+	recordings, err := cpesim.ReadRecordings(r, name)
+	if err != nil {
+		return nil, err
+	}
+	if len(recordings) > 1 {
+		return nil, fmt.Errorf("%s: there are %d devices in the capture; one is wanted", name, len(recordings))
+	}
+	model, id := recordings[0].Model(), recordings[0].Identity
+	f := &treeFile{root: model.Root(), identity: mapping.Identity{Manufacturer: id.Manufacturer, OUI: id.OUI, ProductClass: id.ProductClass}}
+	for info, value := range model.All() {
+		f.add(info, value.Type, value.Text)
 	}
 	return f, nil
 }
@@ -99,19 +123,23 @@ func (f *treeFile) take(column func(string) string) {
 	info := cwmp.ParameterInfo{Name: cwmp.Path(name), Writable: isTrue(column("writable"))}
 	if isTrue(column("object")) {
 		info.Name += "."
-	} else {
-		switch rest := afterRoot(name); rest {
-		case "DeviceInfo.HardwareVersion":
-			f.identity.HardwareVersion = value
-		case "DeviceInfo.SoftwareVersion":
-			f.identity.SoftwareVersion = value
-		}
+	}
+	f.add(info, cwmp.ParseType(column("value type")), value)
+}
+
+// add takes an object or a parameter with its value.
+func (f *treeFile) add(info cwmp.ParameterInfo, typ cwmp.Type, value string) {
+	switch afterRoot(string(info.Name)) {
+	case "DeviceInfo.HardwareVersion":
+		f.identity.HardwareVersion = value
+	case "DeviceInfo.SoftwareVersion":
+		f.identity.SoftwareVersion = value
 	}
 	if f.root == "" {
 		f.root = info.Name.Root()
 	}
 	f.names = append(f.names, info)
-	f.types = append(f.types, cwmp.ParseType(column("value type")))
+	f.types = append(f.types, typ)
 	f.values = append(f.values, value)
 }
 

@@ -2,6 +2,7 @@ package cpesim
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -70,6 +71,19 @@ func (m *Model) Parameters() int {
 		}
 	}
 	return n
+}
+
+// All yields the objects and parameters that the CPE shows, by name, with what they
+// have from the factory; objects end in '.' and have none.
+func (m *Model) All() iter.Seq2[cwmp.ParameterInfo, cwmp.Value] {
+	return func(yield func(cwmp.ParameterInfo, cwmp.Value) bool) {
+		for i := range m.nodes {
+			n := &m.nodes[i]
+			if !n.concealed && !yield(cwmp.ParameterInfo{Name: n.name, Writable: n.writable}, cwmp.Value{Type: n.typ, Text: n.text}) {
+				return
+			}
+		}
+	}
 }
 
 // subtree returns the nodes whose name begins with prefix.

@@ -19,6 +19,7 @@ type compiler struct {
 	binds   map[*dm.Node]*binding
 	used    map[tree.ParamID]bool // has a home in every row
 	done    map[string]*entry     // by target, source and item
+	told    map[string][]*object  // the objects of the files, by the same
 	weight  map[*entry]int        // how many parameters it shows
 	ages    map[string]time.Duration
 	classes []classRule
@@ -29,7 +30,7 @@ func (s *Set) Compile(t *tree.Template, id Identity) (*Program, error) {
 	c := &compiler{
 		Program: &Program{set: s, template: t, targets: map[tree.ParamID][]*binding{}, rowsHang: map[tree.ParamID]bool{}, counts: map[tree.ParamID]bool{}},
 		std:     s.standard, nodes: map[string]*dm.Node{"": {Kind: dm.Object}}, tabs: map[string]*table{},
-		binds: map[*dm.Node]*binding{}, used: map[tree.ParamID]bool{}, done: map[string]*entry{},
+		binds: map[*dm.Node]*binding{}, used: map[tree.ParamID]bool{}, done: map[string]*entry{}, told: map[string][]*object{},
 		weight: map[*entry]int{}, ages: defaultAges(),
 	}
 	files := s.selected(string(t.RootPath()), id)
@@ -43,6 +44,9 @@ func (s *Set) Compile(t *tree.Template, id Identity) (*Program, error) {
 		c.names = append(c.names, f.mapping)
 		identity = identity || f.identity
 		c.classes = append(c.classes, f.classes...)
+		for _, o := range f.objects {
+			c.told[o.name()] = append(c.told[o.name()], o)
+		}
 	}
 	for _, inRow := range []bool{false, true} { // rows first, then the objects in them
 		for _, f := range files {
@@ -125,10 +129,11 @@ func (c *compiler) object(f *file, o *object) {
 	if source == target && f.root == "Device." && len(o.params) == 0 && o.key == nil {
 		return // it keeps its path by itself
 	}
-	key := fmt.Sprint(target, "<", f.root, o.source, "#", o.item)
+	key := o.name()
 	e := c.done[key]
 	fresh := e == nil
 	if fresh {
+		o = o.inheriting(c.told[key])
 		if e = c.newEntry(o, source, target); e == nil {
 			return
 		}

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"fmt"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -48,6 +49,33 @@ func (c *condition) params() []string {
 		return c.inputs
 	}
 	return []string{c.param}
+}
+
+// name tells an object from others: where it comes from and where it goes.
+func (o *object) name() string { return fmt.Sprint(generic(o.target), "<", o.source, "#", o.item) }
+
+// inheriting returns the object with what it leaves open of which rows there are, as
+// the first of the others of its name has it: who adds a parameter to a row of another
+// file need not say again what the row is.
+func (o *object) inheriting(others []*object) *object {
+	full := *o
+	for _, other := range others {
+		if full.key == nil && full.keyDerive == nil {
+			full.key, full.keyDerive = other.key, other.keyDerive
+		}
+		if full.when == nil {
+			full.when = other.when
+		}
+		if full.around == "" {
+			full.around = other.around
+		}
+		if full.parentFrom == "" {
+			full.parentFrom, full.defaultFrom = other.parentFrom, other.defaultFrom
+		}
+		full.noCreate = full.noCreate || other.noCreate
+		full.vendor = full.vendor || other.vendor
+	}
+	return &full
 }
 
 func (r *reading) objects(n *yaml.Node) []*object {

@@ -127,3 +127,31 @@ InternetGatewayDevice.LANDevice.1.Hosts.Host.6.MACAddress string 00:00:5E:00:53:
 		}
 	}
 }
+
+// TestOverlaysKeepTheRows: a file that adds a parameter to a row of another file need
+// not say again what the row is.
+func TestOverlaysKeepTheRows(t *testing.T) {
+	const overlay = `mapping: mine
+root: InternetGatewayDevice.
+for: {oui: "00005E"}
+objects:
+  - target: Device.WiFi.Radio.{i}.
+    source: LANDevice.{i}.WLANConfiguration.{i}.
+    params: {GuardInterval: X_Guard}
+  - target: Device.DHCPv4.Server.Pool.{i}.Client.{i}.
+    source: LANDevice.{i}.Hosts.Host.{i}.
+    params: {Alias: X_Name}
+`
+	plain := show(t, gatewaySet(t), device(t, hotspot))
+	lines := hotspot + "InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.X_Guard string Auto\n"
+	s := show(t, gatewaySet(t, "mine.yaml", overlay), device(t, lines))
+	if got := s.get("Device.WiFi.Radio.1.GuardInterval"); got != "Auto" {
+		t.Errorf("the parameter is %s", got)
+	}
+	for _, table := range []string{"Device.WiFi.Radio.", "Device.DHCPv4.Server.Pool.1.Client."} {
+		want, got := plain.Instances(plain.ref(table)), s.Instances(s.ref(table))
+		if !slices.Equal(got, want) {
+			t.Errorf("%s has the rows %v, without the overlay %v", table, got, want)
+		}
+	}
+}
