@@ -59,3 +59,37 @@ func BenchmarkCoverage(b *testing.B) {
 		})
 	}
 }
+
+// TestGuide: docs/mapping-guide.md shows what the commands print of its own overlay and
+// the simulated CPE.
+func TestGuide(t *testing.T) {
+	const guide = "../../docs/mapping-guide.md"
+	page, err := os.ReadFile(guide)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, b := range blocks(t) {
+		if b.file == guide && strings.HasPrefix(b.text, "mapping: example-hg100\n") {
+			if err := os.WriteFile(filepath.Join(dir, "example-hg100.yaml"), []byte(b.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	router := modelFile("tr098.csv")
+	for _, c := range []struct {
+		lines int // of the output, that the guide has
+		args  []string
+	}{
+		{5, []string{"mapping", "coverage", router}},
+		{5, []string{"mapping", "coverage", router, "--mappings", dir}},
+		{1, []string{"mapping", "test", dir}},
+		{0, []string{"mapping", "check", dir, "--device", router}},
+	} {
+		got := runApp(t.Context(), nil, c.args...)
+		shown := strings.Join(strings.SplitAfter(got.stdout, "\n")[:c.lines], "")
+		if got.code != 0 || !strings.Contains(string(page), shown) {
+			t.Errorf("%v: exit %d, and the guide has not\n%s%s", c.args, got.code, shown, got.stderr)
+		}
+	}
+}

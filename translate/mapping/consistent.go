@@ -182,6 +182,7 @@ func (c *consistency) stack() {
 	}
 	for _, t := range c.view.program.tables {
 		if t.lowerLayers == nil {
+			c.groundless(t)
 			continue
 		}
 		for _, r := range c.view.rowsOf(t).rows {
@@ -193,6 +194,19 @@ func (c *consistency) stack() {
 			case len(below[path]) == 0 && !physical[t.node.Path] && !c.standsAlone(t, r.inst):
 				c.fail(ref, "", "it stands on no interface")
 			}
+		}
+	}
+}
+
+// groundless tells the rows of an interface table that has no LowerLayers at all.
+func (c *consistency) groundless(t *table) {
+	name := t.node.Path + "LowerLayers"
+	if c.view.program.set.standard.elements[name] == nil || physical[t.node.Path] {
+		return
+	}
+	for _, r := range c.view.rowsOf(t).rows {
+		if ref := (dm.Ref{Node: t.node, Inst: r.inst}); !c.standsAlone(t, r.inst) {
+			c.found = append(c.found, Inconsistency{Path: ref.Path(), Text: "it stands on no interface: it has no LowerLayers", Rule: r.entry.at, Own: r.entry.copied})
 		}
 	}
 }

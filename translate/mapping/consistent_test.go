@@ -87,6 +87,7 @@ Device.Bridging.Bridge.1.Port.2.LowerLayers string Device.Bridging.Bridge.1.Port
 Device.Hosts.Host.1.PhysAddress string 00:00:5E:00:53:01
 Device.Hosts.Host.2.PhysAddress string 00:00:5E:00:53:01
 Device.WiFi.Radio.1.TransmitPower int 300
+Device.PPP.Interface.1.Enable boolean 1
 `
 	s := show(t, gatewaySet(t), device(t, router))
 	var found []string
@@ -99,6 +100,7 @@ Device.WiFi.Radio.1.TransmitPower int 300
 		"Device.Ethernet.Link.2.LowerLayers: it stands on no interface",
 		"Device.Bridging.Bridge.1.Port.2.LowerLayers: it stands on itself",
 		"Device.Hosts.Host.2.: it has the key PhysAddress of row 1",
+		"Device.PPP.Interface.1.: it stands on no interface: it has no LowerLayers",
 		"Device.WiFi.Radio.1.TransmitPower: 300 is out of range",
 	} {
 		if !slices.ContainsFunc(found, func(s string) bool { return strings.HasPrefix(s, want) }) {
