@@ -76,7 +76,7 @@ func BenchmarkRead(b *testing.B) {
 	for name, path := range map[string]string{
 		"same": "Device.WiFi.SSID.1.SSID", "table": "Device.WiFi.AccessPoint.1.Security.ModeEnabled",
 		"row": "Device.WiFi.SSID.1.LowerLayers", "count": "Device.WiFi.SSIDNumberOfEntries",
-		"reference": "Device.Hosts.Host.1.Layer1Interface",
+		"reference": "Device.Hosts.Host.1.Layer1Interface", "expression": "Device.WiFi.Radio.1.Channel",
 	} {
 		ref := s.ref(path)
 		b.Run(name, func(b *testing.B) {

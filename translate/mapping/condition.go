@@ -51,7 +51,7 @@ func (c *condition) holds(text func(i int) (string, bool)) bool {
 	value, ok := text(0)
 	switch {
 	case !ok:
-		return c.not != nil
+		return c.not != nil && !c.exists
 	case c.is != nil:
 		return slices.Contains(c.is, value)
 	case c.not != nil:

@@ -1,7 +1,7 @@
 package mapping
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -52,7 +52,9 @@ func (c *condition) params() []string {
 }
 
 // name tells an object from others: where it comes from and where it goes.
-func (o *object) name() string { return fmt.Sprint(generic(o.target), "<", o.source, "#", o.item) }
+func (o *object) name() string {
+	return generic(o.target) + "<" + o.source + "#" + strconv.Itoa(o.item)
+}
 
 // inheriting returns the object with what it leaves open of which rows there are, as
 // the first of the others of its name has it: who adds a parameter to a row of another
