@@ -54,6 +54,19 @@ func TestCheckOfADevice(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.code != 1 || r.OK || len(r.Devices) != 1 || r.Devices[0].Inconsistencies[0].Rule != "mine.yaml:7" {
 		t.Errorf("a mapping's value: exit %d, %v, %+v:\n%s%s", got.code, err, r, got.stdout, got.stderr)
 	}
+
+	var two strings.Builder
+	for _, name := range []string{"dsl-gateway.capture", "small-router.capture"} {
+		capture, err := os.ReadFile(filepath.Join("..", "..", "cwmp", "cpesim", "testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		two.Write(capture)
+	}
+	got = runApp(t.Context(), nil, "mapping", "check", "--device", write("two.capture", two.String()))
+	if got.code != 1 || !strings.Contains(got.stderr, "two.capture: there are 2 devices in the capture; one is wanted") {
+		t.Errorf("two devices: exit %d:\n%s%s", got.code, got.stdout, got.stderr)
+	}
 	if got := runApp(t.Context(), nil, "mapping", "check"); got.code != 2 {
 		t.Errorf("nothing to check: exit %d", got.code)
 	}

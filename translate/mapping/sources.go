@@ -55,6 +55,7 @@ func (v *View) countSources(bind *binding, inst dm.Instance, dst []Source) []Sou
 	if bind.table != nil {
 		around, _ = v.find(bind.table, inst)
 	}
+	var looked []Source // counts, and the rows around them
 	for _, e := range bind.count.entries {
 		p, ok := v.program.countOf(e.from)
 		if !ok || !strings.HasSuffix(e.source, "{i}.") {
@@ -64,8 +65,12 @@ func (v *View) countSources(bind *binding, inst dm.Instance, dst []Source) []Sou
 		if around != nil && strings.HasPrefix(e.source, around.entry.source) {
 			prefix = around.src
 		}
+		if slices.Contains(looked, Source{p, prefix}) {
+			continue // one count of several entries' rows
+		}
+		looked = append(looked, Source{p, prefix})
 		v.tree.EachRow(v.program.template.Params[p].Table, prefix, func(src dm.Instance) bool {
-			if _, ok := v.tree.Value(p, src); ok && !slices.Contains(dst, Source{p, src}) {
+			if _, ok := v.tree.Value(p, src); ok {
 				dst = append(dst, Source{p, src})
 			}
 			return true
