@@ -152,7 +152,7 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 				StoreForward: StoreForwardConfig{true, Duration(2 * time.Hour), 13, 14 << 10, 15, 16 << 20},
 			},
 			BulkData: BulkDataConfig{Allow: []string{"*.example", "10.1.0.0/16"}, MinReportingInterval: Duration(10 * time.Second), Uploads: 3, Report: 64 << 10},
-			Limits:     USPLimitsConfig{10, 20, 6 << 20, 7 << 20},
+			Limits:   USPLimitsConfig{10, 20, 6 << 20, 7 << 20},
 			Broker: BrokerConfig{"127.0.0.1:1884", ":1885", ServerTLS{MinVersion: "1.2", Ciphers: "modern", ClientAuth: "require"}, "", true,
 				[]BrokerRuleConfig{{"os::*", []string{"a/+"}, []string{"b"}}}, 10, 11, 12, Duration(2 * time.Hour), Duration(time.Minute)},
 		},
