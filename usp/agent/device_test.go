@@ -38,6 +38,7 @@ func testSchema(t testing.TB) *dm.Schema {
 	s, err := dm.Build(&dm.Node{Kind: dm.Object, Children: []*dm.Node{{Name: "Device", Kind: dm.Object, Children: []*dm.Node{
 		{Name: "Reboot()", Kind: dm.Command},
 		{Name: "SelfTest()", Kind: dm.Command, Async: true, InArgs: []string{"Seconds"}, OutArgs: []string{"Result"}, Required: []string{"Seconds"}},
+		{Name: "Ping()", Kind: dm.Command, Async: true, InArgs: []string{"Host", "Timeout", "DSCP"}, Required: []string{"Host", "Timeout"}},
 		{Name: "Upgrade()", Kind: dm.Command, Async: true, Durable: true},
 		{Name: "Boot!", Kind: dm.Event, Args: []string{"Cause", "ParameterMap"}},
 		{Name: "DeviceInfo", Kind: dm.Object, Children: []*dm.Node{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/uspbridge/uspbridge/usp"
@@ -101,10 +102,14 @@ func (s *session) callable(call Call) *usp.Error {
 	if !s.grants.can(call.Command, execute) {
 		return usp.Errorf(usp.ErrPermissionDenied, "", "no role of the controller allows it to run %s", call.Command.Path())
 	}
+	var missing []string
 	for _, name := range call.Command.Node.Required {
-		if _, ok := call.Args[name]; !ok { // R-OPR.5
-			return usp.Errorf(usp.ErrInvalidCommandArguments, "", "%s needs the argument %s", call.Command.Path(), name)
+		if _, ok := call.Args[name]; !ok {
+			missing = append(missing, name)
 		}
+	}
+	if len(missing) > 0 { // R-OPR.5
+		return usp.Errorf(usp.ErrInvalidCommandArguments, "", "%s lacks mandatory arguments: %s", call.Command.Path(), strings.Join(missing, ", "))
 	}
 	return nil
 }

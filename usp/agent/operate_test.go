@@ -51,6 +51,23 @@ func TestOperateSync(t *testing.T) {
 	}
 }
 
+// What is missing is told at once, not one argument with each try (R-OPR.5).
+func TestOperateWithoutMandatoryArguments(t *testing.T) {
+	b := newBench(t)
+	for _, tt := range []struct {
+		args map[string]string
+		want string
+	}{
+		{nil, "Device.Ping() lacks mandatory arguments: Host, Timeout"},
+		{map[string]string{"Host": "h", "DSCP": "0"}, "Device.Ping() lacks mandatory arguments: Timeout"},
+	} {
+		res := operateResults(t, b.ask(primary, operateReq("Device.Ping()", "key", true, tt.args)))
+		if fail := res[0].GetCmdFailure(); fail.GetErrCode() != 7027 || fail.GetErrMsg() != tt.want {
+			t.Errorf("%v: %v, want %q", tt.args, res, tt.want)
+		}
+	}
+}
+
 // TP-469 1.64, 1.65, 1.79, 1.100: the life of an asynchronous operation.
 func TestOperateAsync(t *testing.T) {
 	b := newBench(t)
