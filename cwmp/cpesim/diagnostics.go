@@ -2,6 +2,7 @@ package cpesim
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,6 +121,18 @@ func (c *CPE) argument(name cwmp.Path) string {
 	return ""
 }
 
+// reached writes the address of the host that a test was with; names resolve to
+// one of the addresses for examples (RFC 5737).
+func (c *CPE) reached(object cwmp.Path, host string) {
+	if c.tree.find(object+"IPAddressUsed") == nil {
+		return
+	}
+	if net.ParseIP(host) == nil {
+		host = fmt.Sprintf("198.51.100.%d", 2+hash64(host)%250)
+	}
+	c.found(object+"IPAddressUsed", host)
+}
+
 // ping answers each repetition; the names that RFC 6761 reserves for it do not
 // resolve.
 func (c *CPE) ping(object cwmp.Path) string {
@@ -131,6 +144,7 @@ func (c *CPE) ping(object cwmp.Path) string {
 	if err != nil || repetitions < 1 {
 		repetitions = 1
 	}
+	c.reached(object, host)
 	average := int64(4 + hash64(host)%40)
 	c.result(object+"SuccessCount", repetitions)
 	c.result(object+"FailureCount", 0)
@@ -149,6 +163,7 @@ func (c *CPE) traceRoute(object cwmp.Path) string {
 	if host == "" || strings.HasSuffix(host, ".invalid") {
 		return "Error_CannotResolveHostName"
 	}
+	c.reached(object, host)
 	c.result(object+"ResponseTime", int64(4+hash64(host)%40))
 	table := object + "RouteHops."
 	if c.tree.find(table) == nil {
@@ -168,7 +183,7 @@ func (c *CPE) traceRoute(object cwmp.Path) string {
 		c.recount(table, +1, true)
 		row := table + cwmp.Path(strconv.FormatUint(uint64(number), 10)) + "."
 		for name, value := range map[cwmp.Path]string{"HopHost": address, "Host": address, "HopHostAddress": address,
-			"HostAddress": address, "HopRTTimes": strconv.Itoa(2 + 3*hop), "RTTimes": strconv.Itoa(2 + 3*hop)} {
+			"HostAddress": address, "HopErrorCode": "0", "ErrorCode": "0", "HopRTTimes": strconv.Itoa(2 + 3*hop), "RTTimes": strconv.Itoa(2 + 3*hop)} {
 			if c.tree.find(row+name) != nil {
 				c.found(row+name, value)
 			}
