@@ -8,6 +8,8 @@ import (
 	"log"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"syscall"
@@ -444,6 +446,18 @@ func TestOverEachTransport(t *testing.T) {
 				t.Error("Get after Close")
 			}
 		})
+	}
+}
+
+// A server that wants TLS answers what it takes for HTTP with 400.
+func TestTLSWanted(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	url := "ws" + strings.TrimPrefix(server.URL, "https") + "/usp"
+	if _, err := client.Dial(t.Context(), client.Config{URL: url, Controller: controller}); err == nil || !strings.Contains(err.Error(), "wss://") {
+		t.Errorf("Dial: %v", err)
 	}
 }
 

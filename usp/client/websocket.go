@@ -56,6 +56,9 @@ func DialLink(ctx context.Context, cfg Config) (Link, error) {
 	dialer := websocket.Dialer{Subprotocols: []string{"v1.usp"}, HandshakeTimeout: 10 * time.Second, TLSClientConfig: cfg.TLS} // R-WS.9
 	conn, resp, err := dialer.DialContext(ctx, target.String(), header)
 	if err != nil {
+		if resp != nil && resp.StatusCode == http.StatusBadRequest && target.Scheme == "ws" {
+			return nil, fmt.Errorf("%s answered %s: it may want TLS, that is a URL that begins with wss://", cfg.URL, resp.Status)
+		}
 		if resp != nil {
 			return nil, fmt.Errorf("%s answered %s: %w", cfg.URL, resp.Status, err)
 		}
