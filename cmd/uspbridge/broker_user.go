@@ -30,6 +30,9 @@ func (a *app) brokerUserAddCommand() *cobra.Command {
 	file := cmd.Flags().String("password-file", "", "file whose first line is the password, 8 to 72 bytes; - is standard input")
 	f := a.addConsoleFlags(cmd, 30*time.Second)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *endpoint == "" {
+			return usagef("name the endpoint that logs in with --endpoint ENDPOINT")
+		}
 		if err := usp.EndpointID(*endpoint).Validate(); err != nil {
 			return usagef("--endpoint: %v", err)
 		}

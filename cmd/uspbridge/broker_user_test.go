@@ -48,7 +48,7 @@ func TestBrokerUserCommands(t *testing.T) {
 	}{
 		{on, "broker user", exitUsage, "needs a subcommand: add, list, remove"},
 		{on, "broker user list", exitDone, "no users"},
-		{on, "broker user add a", exitUsage, "--endpoint: endpoint id"},
+		{on, "broker user add a", exitUsage, "with --endpoint ENDPOINT"},
 		{on, "broker user add a --endpoint os::1-2", exitUsage, "give it with --password-file"},
 		{on, "broker user add a --endpoint os::1/2 --password-file " + secret, exitFailed, "have a meaning in topics"},
 		{on, "broker user add a --endpoint os::1-2 --password-file " + secret, exitDone, "a can log in as os::1-2"},

@@ -68,7 +68,7 @@ func TestExitCodes(t *testing.T) {
 		{"--help", 0, ""},
 		{"version", 0, ""},
 		{"version now", 2, "takes no arguments, got 1"},
-		{"devices", 2, `unknown command "devices"; did you mean "device"?`},
+		{"devices", 2, `unknown command "devices"; did you mean "device"? (there are add, `},
 		{"device", 2, "uspbridge device needs a subcommand"},
 		{"device lst", 2, `did you mean "list"?`},
 		{"device show", 2, "takes one endpoint id, got 0 arguments"},
@@ -102,6 +102,9 @@ func TestExitCodes(t *testing.T) {
 		{"mapping check " + dir + "/missing", 1, "no such file"},
 		{"mapping check " + bad, 1, "bridge.yaml:1"},
 		{"mapping check " + empty, 1, "no mapping file or device profile to check"},
+		{"mapping test " + empty, 1, "uspbridge: " + empty + ": there is no mapping file"},
+		{"mapping check --device os::1-2", 1, "takes a CSV file of a device's parameters"},
+		{"broker user add native", 2, "with --endpoint"},
 		{"mapping coverage neither", 1, "neither a file nor an endpoint id"},
 		{"mapping explain os::1-2 Device.WiFi.SSID.*.SSID", 1, "one element"},
 		{"simulate", 2, "name the ACS with --acs"},
@@ -389,6 +392,21 @@ func TestDeviceCommands(t *testing.T) {
 	}
 	if got := runApp(t.Context(), environ[:1], "device", "list"); got.code != 1 || !strings.Contains(got.stderr, "--token") {
 		t.Errorf("without token: exit %d: %s", got.code, got.stderr)
+	}
+}
+
+// TestPathError: a path is said once, by the message or before it.
+func TestPathError(t *testing.T) {
+	for _, tt := range []struct {
+		e    pathError
+		want string
+	}{
+		{pathError{"Device.X", 7026, "Device.X does not exist"}, "Device.X does not exist (USP error 7026)"},
+		{pathError{"Device.X", 7013, "X cannot be written"}, "Device.X: X cannot be written (USP error 7013)"},
+	} {
+		if got := tt.e.String(); got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.e, got, tt.want)
+		}
 	}
 }
 

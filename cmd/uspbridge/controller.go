@@ -157,7 +157,11 @@ func newPathError(path string, code uint32, message string) *pathError {
 	return &pathError{path, usp.ErrorCode(code), message}
 }
 
+// String begins with the path, which many messages do by themselves.
 func (e pathError) String() string {
+	if strings.HasPrefix(e.Message, e.Path+" ") {
+		return fmt.Sprintf("%s (USP error %d)", printable(e.Message), e.Code)
+	}
 	return fmt.Sprintf("%s: %s (USP error %d)", printable(e.Path), printable(e.Message), e.Code)
 }
 
@@ -170,7 +174,7 @@ func failures(errs []pathError) error {
 	unknown := false
 	for i, e := range errs {
 		lines[i] = e.String()
-		unknown = unknown || e.Code == usp.ErrInvalidPath
+		unknown = unknown || e.Code == usp.ErrInvalidPath || e.Code == usp.ErrUnsupportedParameter
 	}
 	if unknown {
 		lines = append(lines, "`uspbridge supported` lists what an agent's objects have, `uspbridge instances` the rows there are")

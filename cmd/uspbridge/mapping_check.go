@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/uspbridge/uspbridge/translate/mapping"
+	"github.com/uspbridge/uspbridge/usp"
 )
 
 // checked is what `uspbridge mapping check --json` prints.
@@ -96,7 +97,9 @@ func checkMappings(args, devices []string) (r checked, err error) {
 
 func checkDevice(set *mapping.Set, name string) (d checkedDevice, err error) {
 	f, err := openTreeFile(name)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) && usp.EndpointID(name).Validate() == nil {
+		return d, fmt.Errorf("--device takes a CSV file of a device's parameters, not the endpoint id %s", name)
+	} else if err != nil {
 		return d, err
 	}
 	view, err := f.view(set)

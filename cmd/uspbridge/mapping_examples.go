@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -34,8 +35,10 @@ func (a *app) mappingTestCommand() *cobra.Command {
 		Args: takes(cobra.ExactArgs(1), "one file or directory"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			set, err := operatorMappings(args[0])
-			if err != nil {
+			if errors.As(err, new(mappingProblems)) {
 				return fmt.Errorf("%s:\n%w", args[0], err)
+			} else if err != nil {
+				return err
 			}
 			r := newExampleReport(set.Test())
 			if err := a.print(r, func(w io.Writer) { printExamples(w, r) }); err != nil {

@@ -119,6 +119,9 @@ func (f *mappingFolder) check() console.Check {
 
 // Reload implements console.Mappings.
 func (f *mappingFolder) Reload(context.Context) (console.MappingList, error) {
+	if f.dir == "" {
+		return console.MappingList{}, fmt.Errorf("%w: the bridge has no folder of mapping files; name one as mappings.dir in its configuration", console.ErrInvalid)
+	}
 	names, err := f.reload()
 	if err != nil {
 		return console.MappingList{}, fmt.Errorf("%w: the former files stay in use: %w", console.ErrInvalid, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
 	"github.com/uspbridge/uspbridge/translate/mapping"
 )
 
@@ -106,5 +107,16 @@ func TestMappingExamples(t *testing.T) {
 	}
 	if got := runApp(t.Context(), nil, "mapping", "test", dir); got.code != 0 || !strings.Contains(got.stdout, " 0 do not hold") {
 		t.Errorf("exit %d:\n%s%s", got.code, got.stdout, got.stderr)
+	}
+}
+
+// TestReloadWithoutFolder: who asks for it is told that there is none.
+func TestReloadWithoutFolder(t *testing.T) {
+	f, err := newMappingFolder("", slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Reload(t.Context()); !errors.Is(err, console.ErrInvalid) || !strings.Contains(err.Error(), "mappings.dir") {
+		t.Errorf("reload: %v", err)
 	}
 }

@@ -89,7 +89,7 @@ func (a *app) group(use, short string, commands ...*cobra.Command) *cobra.Comman
 			if len(args) == 0 {
 				return usagef("%s needs a subcommand: %s", cmd.CommandPath(), strings.Join(names, ", "))
 			}
-			return usagef("unknown command %q%s; there are %s", args[0], suggestion(args[0], names), strings.Join(names, ", "))
+			return usagef("unknown command %q%s (there are %s)", args[0], suggestion(args[0], names), strings.Join(names, ", "))
 		},
 	}
 	cmd.AddCommand(commands...)
