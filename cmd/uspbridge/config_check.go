@@ -195,6 +195,8 @@ func (l *configLoader) checkControllerMTP(key string, m ControllerMTP, transport
 	case on[m.Protocol]:
 	case m.Protocol == Protocol(mtp.CoAP):
 		l.wrong(key+".protocol", "CoAP is off: set usp.mtp.coap.listen, for example :5683; controllers answer there")
+	case m.Protocol == Protocol(mtp.MQTT):
+		l.wrong(key+".protocol", "MQTT is off: add a section usp.mtp.mqtt, or set usp.broker.listen to have a broker here")
 	default:
 		l.wrong(key+".protocol", "%s is off: add a section usp.mtp.%s", m.Protocol, strings.ToLower(string(m.Protocol)))
 	}

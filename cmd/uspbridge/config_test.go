@@ -454,7 +454,7 @@ func TestConfigRefused(t *testing.T) {
 			`bridge.yaml:3: usp.controllers[0].endpoint_id: endpoint id "nobody": want scheme:authority:instance`,
 			`bridge.yaml:4: usp.controllers[1].role: "root" is not a role; use one of ["Full Access" "Untrusted"], or add it to usp.roles`,
 			`bridge.yaml:5: usp.controllers[2].endpoint_id: "a::b" is also usp.controllers[1]`,
-			`bridge.yaml:6: usp.controllers[3].mtp.protocol: MQTT is off: add a section usp.mtp.mqtt`,
+			`bridge.yaml:6: usp.controllers[3].mtp.protocol: MQTT is off: add a section usp.mtp.mqtt, or set usp.broker.listen to have a broker here`,
 			`bridge.yaml:7: usp.controllers[4].mtp.url: must not be empty: it is where a controller is reached by WebSocket`,
 			`bridge.yaml:8: usp.controllers[5].mtp.topic: is for protocol MQTT, but this controller's is ""`,
 			`bridge.yaml:9: usp.controllers[6].mtp.url: is not a WebSocket URL; write for example wss://controller.example:443/usp`,
