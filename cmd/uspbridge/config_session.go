@@ -45,11 +45,14 @@ func defaultSessions() SessionsConfig {
 const leastMaxRecord = 512
 
 func (l *configLoader) checkSessions(c SessionsConfig) {
-	for key, zero := range map[string]bool{
-		"most": c.Most == 0, "idle": c.Idle == 0, "handshake": c.Handshake == 0, "message": c.Message == 0, "kept": c.Kept == 0, "ahead": c.Ahead == 0,
+	for _, bound := range []struct {
+		key  string
+		zero bool
+	}{
+		{"most", c.Most == 0}, {"idle", c.Idle == 0}, {"handshake", c.Handshake == 0}, {"message", c.Message == 0}, {"kept", c.Kept == 0}, {"ahead", c.Ahead == 0},
 	} {
-		if zero {
-			l.wrong("usp.sessions."+key, "must be more than 0")
+		if bound.zero {
+			l.wrong("usp.sessions."+bound.key, "must be more than 0")
 		}
 	}
 }
