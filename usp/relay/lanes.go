@@ -79,7 +79,8 @@ func (l *lanes) submit(to mtp.Protocol, j job) bool {
 	if on == nil {
 		on = l.waiting[""]
 	}
-	if on.records.Add(1) > maxWaiting || on.bytes.Add(int64(len(j.record))) > maxWaitingBytes {
+	records, bytes := on.records.Add(1), on.bytes.Add(int64(len(j.record)))
+	if records > maxWaiting || bytes > maxWaitingBytes {
 		on.done(j)
 		return false
 	}

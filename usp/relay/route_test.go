@@ -215,6 +215,27 @@ func TestMarksAreBounded(t *testing.T) {
 
 // TestInboxes: the relay listens for an endpoint wherever that does not listen
 // itself.
+// TestLanesStayBounded: what is refused for the number of records takes nothing from
+// the count of bytes.
+func TestLanesStayBounded(t *testing.T) {
+	blocked := make(chan struct{})
+	l := newLanes([]mtp.Transport{newTransport(mtp.MQTT)}, func(job) { <-blocked })
+	t.Cleanup(func() { close(blocked); l.wait() })
+	for range maxWaiting {
+		if !l.submit(mtp.MQTT, job{}) {
+			t.Fatal("refused within the bound")
+		}
+	}
+	for range 10 {
+		if l.submit(mtp.MQTT, job{record: make([]byte, 1000)}) {
+			t.Fatal("taken beyond the bound")
+		}
+	}
+	if w := l.waiting[mtp.MQTT]; w.records.Load() != maxWaiting || w.bytes.Load() != 0 {
+		t.Errorf("%d records of %d bytes are counted", w.records.Load(), w.bytes.Load())
+	}
+}
+
 func TestInboxes(t *testing.T) {
 	at := address(mtp.MQTT, "usp/controller/1")
 	queue := address(mtp.STOMP, "/queue/controller.1")
