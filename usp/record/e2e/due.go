@@ -12,6 +12,7 @@ func (p *Peer) expire(now time.Time) {
 	if at := p.expires(); !at.IsZero() && !now.Before(at) {
 		p.finish()
 		p.outbox, p.retries, p.again = queue{}, 0, time.Time{} // R-E2E.11
+		p.active = time.Time{}                                 // or it would be due for ever
 	}
 }
 

@@ -122,6 +122,27 @@ func TestTableRuns(t *testing.T) {
 	<-ended
 }
 
+// TestExpiredSessionIsDueNoMore: Run has nothing to do for a session that has ended,
+// though what is known of it stays.
+func TestExpiredSessionIsDueNoMore(t *testing.T) {
+	table, _, advance := newTable(t, 0)
+	table.With(pairOf(1), func(p *Peer) {
+		r := session(7, 1, 1, "hello")
+		r.ToId = string(pairOf(1).Local)
+		policy := allowed
+		policy.Expiration = time.Minute
+		p.Receive(table.cfg.Now(), policy, r, false)
+	})
+	advance(2 * time.Minute)
+	table.Pass()
+	if s, _ := table.Status(pairOf(1)); s != Down {
+		t.Errorf("the session is %s", s)
+	}
+	if next := table.Pass(); next.Before(table.cfg.Now().Add(tablePoll)) {
+		t.Errorf("the next pass is due %v after this", next.Sub(table.cfg.Now()))
+	}
+}
+
 func TestTableUsedByMany(t *testing.T) {
 	table, _, advance := newTable(t, 64)
 	var wg sync.WaitGroup
