@@ -48,6 +48,10 @@ type Address struct {
 	Answer bool
 }
 
+// Proven is implemented by an Address.Conn that knows whether its peer has proven to
+// the transport who it is, before it has sent a record.
+type Proven interface{ Proven() bool }
+
 // Inbound is a record that arrived.
 type Inbound struct {
 	Record []byte         // the encoded USP record; the receiver may keep it

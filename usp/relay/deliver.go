@@ -23,7 +23,7 @@ func (r *Relay) process(j job) {
 	case jobPass:
 		r.passOn(ctx, j)
 	case jobGreet:
-		r.connect(ctx, j)
+		r.introduce(ctx, j.env, j.at)
 	case jobDrain:
 		r.deliverHeld(j.env.To)
 	}
@@ -113,12 +113,17 @@ func (r *Relay) connect(ctx context.Context, j job) {
 	if !ok || at.Protocol == j.via && r.inboxes.has(at, j.env.To) {
 		return
 	}
-	rec, err := r.connectRecord(j.env, at.Protocol)
+	r.introduce(ctx, j.env, at)
+}
+
+// introduce sends the Connect record of a transport to a place there.
+func (r *Relay) introduce(ctx context.Context, env record.Envelope, at mtp.Address) {
+	rec, err := r.connectRecord(env, at.Protocol)
 	if err == nil && rec != nil {
-		err = r.send(ctx, j.env.From, j.env.To, at, rec)
+		err = r.send(ctx, env.From, env.To, at, rec)
 	}
 	if err != nil {
-		r.log.Debug("Connect record not sent", "from", j.env.From, "to", j.env.To, "protocol", at.Protocol, "error", err)
+		r.log.Debug("Connect record not sent", "from", env.From, "to", env.To, "protocol", at.Protocol, "error", err)
 		return
 	}
 	if rec != nil {

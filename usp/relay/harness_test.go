@@ -246,6 +246,11 @@ func overBroker(p mtp.Protocol, reply string, rec []byte) mtp.Inbound {
 // connection is a WebSocket of a peer.
 func connection(name string) mtp.Address { return mtp.Address{Protocol: mtp.WebSocket, Conn: name} }
 
+// secure is a connection whose peer has shown its certificate.
+type secure string
+
+func (secure) Proven() bool { return true }
+
 func overSocket(name string, peer usp.EndpointID, rec []byte) mtp.Inbound {
 	return mtp.Inbound{Record: rec, Reply: connection(name), Peer: peer}
 }

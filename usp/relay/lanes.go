@@ -23,6 +23,7 @@ type job struct {
 	kind   jobKind
 	env    record.Envelope
 	record []byte       // of jobPass
+	at     mtp.Address  // of jobGreet: the receiver's new connection
 	via    mtp.Protocol // where it came from
 	moved  bool         // the sender is new or somewhere else than before
 }

@@ -95,11 +95,14 @@ func (r *Relay) doubt(in mtp.Inbound, env record.Envelope) string {
 			return droppedForged
 		}
 	}
-	if in.Proven || own || slices.Contains(r.cfg.Trusted, in.Reply.Protocol) {
+	if in.Proven || own || r.trusts(in.Reply.Protocol) {
 		return ""
 	}
 	return droppedUnproven
 }
+
+// trusts reports whether endpoints are taken at their word on a transport.
+func (r *Relay) trusts(p mtp.Protocol) bool { return slices.Contains(r.cfg.Trusted, p) }
 
 // again returns why a record that was seen before is not passed on once more. At
 // a place where it was sent to by us it is an echo, as of a broker's wildcard

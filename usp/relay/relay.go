@@ -219,15 +219,19 @@ func (r *Relay) speaksAsAgent(env record.Envelope) bool {
 }
 
 // Connected takes down where a peer is connected that the policy names, and greets
-// it in the name of a native agent that it has connected to.
+// it in the name of a native agent that it has connected to. Nobody draws another's
+// records to himself by connecting in its name: who is not believed to be who it
+// says is sent nothing but the greeting.
 func (r *Relay) Connected(peer, local usp.EndpointID, via mtp.Address) {
 	if peer == "" || peer == r.cfg.Reserved || !r.cfg.Policy.names(peer) {
 		r.cfg.Next.Connected(peer, local, via)
 		return
 	}
-	if hosted, err := r.cfg.Claims.Hosted(r.ctx, peer); err == nil && !hosted {
+	conn, ok := via.Conn.(mtp.Proven)
+	proven := ok && conn.Proven()
+	if hosted, err := r.cfg.Claims.Hosted(r.ctx, peer); err == nil && !hosted && (proven || r.trusts(via.Protocol)) {
 		// A refusal is told when the peer speaks.
-		c, err := r.table.learn(peer, place{at: whereabouts(via), local: local, heard: r.cfg.Now()}, false)
+		c, err := r.table.learn(peer, place{at: whereabouts(via), local: local, proven: proven, heard: r.cfg.Now()}, false)
 		if err == nil && c.save {
 			r.save(peer)
 		}
@@ -240,7 +244,7 @@ func (r *Relay) Connected(peer, local usp.EndpointID, via mtp.Address) {
 		return
 	}
 	if r.cfg.Policy.Allows(local, peer) {
-		r.submit(job{kind: jobGreet, env: record.Envelope{From: local, To: peer}})
+		r.submit(job{kind: jobGreet, env: record.Envelope{From: local, To: peer}, at: via})
 	}
 }
 

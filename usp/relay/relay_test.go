@@ -194,7 +194,7 @@ func TestBelief(t *testing.T) {
 		"the reply topic is the sender's own": overBroker(mtp.MQTT, "agent/"+string(native), message(t, native, controller, "1")),
 	} {
 		r := newRig(t, func(c *Config) { c.Trusted = nil })
-		r.Connected(controller, "", connection("controller"))
+		r.Connected(controller, "", mtp.Address{Protocol: mtp.WebSocket, Conn: secure("controller")})
 		r.receive(in)
 		if got := r.await(r.ws); got.from != native {
 			t.Errorf("%s: passed on %+v", name, got)

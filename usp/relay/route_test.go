@@ -148,6 +148,27 @@ func TestAClaimDoesNotReplaceWhatIsProven(t *testing.T) {
 
 // TestNothingGoesBackWhereItCameFrom: the wildcard subscription sees records for
 // agents that listen at the same broker.
+// TestAConnectionAloneProvesNothing: where senders have to prove who they are, nobody
+// draws an endpoint's records to himself by connecting in its name.
+func TestAConnectionAloneProvesNothing(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Trusted = []mtp.Protocol{mtp.MQTT} })
+	r.receive(overBroker(mtp.MQTT, "home", message(t, native, controller, "1")))
+	r.lanes.wait()
+	r.Connected(native, "", connection("thief"))
+	in := overSocket("controller", controller, message(t, controller, native, "2"))
+	in.Proven = true
+	r.receive(in)
+	if at := r.await(r.mqtt.transport).at; at != address(mtp.MQTT, "home") {
+		t.Errorf("sent to %+v", at)
+	}
+	// Whoever connects is greeted all the same, and may prove who it is then.
+	r.Connected(controller, native, connection("another"))
+	if s := r.await(r.ws); s.at != connection("another") || decode(t, s.record).GetWebsocketConnect() == nil {
+		t.Errorf("greeted with %+v", s)
+	}
+	r.idle()
+}
+
 func TestNothingGoesBackWhereItCameFrom(t *testing.T) {
 	r := newRig(t, nil)
 	own := "agent/" + string(native)

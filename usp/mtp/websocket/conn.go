@@ -60,6 +60,9 @@ func (c *conn) touch() {
 	c.pinged.Store(0)
 }
 
+// Proven implements mtp.Proven, for who has been told of the connection by Connected.
+func (c *conn) Proven() bool { return c.proven }
+
 func (c *conn) address() mtp.Address { return mtp.Address{Protocol: mtp.WebSocket, Conn: c} }
 
 // run reads records until the connection ends.

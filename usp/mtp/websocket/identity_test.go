@@ -122,6 +122,9 @@ func TestIdentity(t *testing.T) {
 			}
 			send(t, ws, sampleRecord(t, tt.peer, agentA))
 			in := mtptest.Wait(t, s.h.In, "record")
+			if conn, ok := in.Reply.Conn.(mtp.Proven); !ok || conn.Proven() != tt.proven {
+				t.Errorf("the connection says otherwise than its record: %v", in.Proven)
+			}
 			if in.Peer != tt.peer || in.Proven != tt.proven || len(in.Chain) != min(1, len(tt.as)) {
 				t.Errorf("from %q, proven %v, %d certificates; want %q, %v", in.Peer, in.Proven, len(in.Chain), tt.peer, tt.proven)
 			}
