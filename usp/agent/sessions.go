@@ -111,28 +111,41 @@ func (i identityOf) Verify(chain []*x509.Certificate) error {
 
 // receiveInSession takes a record of a session context.
 func (h *Host) receiveInSession(ctx context.Context, a *agent, by *controller, in *inbound) {
+	policy, known := by.sessions, h.believes(by, in.Reply.Protocol, in.Proven)
+	if !known {
+		if h.cfg.Identity == nil || policy.Security == e2e.Forbid {
+			h.unbelieved(a, by.endpoint, in.Reply.Protocol, errNotProven)
+			return
+		}
+		policy.Security = e2e.Require // by which it can still prove who it is
+	}
 	var res e2e.Result
 	h.sessions.With(e2e.Pair{Local: a.id, Remote: by.endpoint}, func(p *e2e.Peer) {
 		route := replyAddress(in.Reply, by)
-		res = p.Receive(h.cfg.Now(), by.sessions, in.record, in.Proven)
-		p.Route = route
-		in.Proven = in.Proven || p.Proves(in.record)
+		res = p.Receive(h.cfg.Now(), policy, in.record, in.Proven)
+		if known || res.Proven {
+			p.Route = route // else it could be anybody's
+		}
 		h.sendResult(ctx, a.id, by, route, res)
 	})
 	h.countSession(a.id, by.endpoint, res)
 	if res.Refused != nil {
 		h.refuse(refusedSession)
 	}
-	for _, payload := range res.Messages {
-		msg, err := record.Limits{}.InSession(in.record, payload)
+	for _, m := range res.Messages {
+		one := *in
+		one.Proven = m.Proven
+		msg, err := record.Limits{}.InSession(in.record, m.Payload)
 		if err != nil {
 			h.refuse(refusedMalformed)
-			h.refusedInSession(ctx, a, by, in, err)
+			if h.believed(a, by, &one) {
+				h.refusedInSession(ctx, a, by, &one, err)
+			}
 			continue
 		}
 		// Those that had to wait for this record have their own time.
 		each, cancel := context.WithTimeout(h.ctx, h.cfg.Deadline)
-		h.message(each, a, by, in, msg)
+		h.message(each, a, by, &one, msg)
 		cancel()
 	}
 }
@@ -150,7 +163,9 @@ func (h *Host) refusedInSession(ctx context.Context, a *agent, by *controller, i
 }
 
 // allowedAlone checks a record without session context: its signature, if it has
-// one (R-E2E.30), and that the controller may do without a session.
+// one (R-E2E.30), and that the controller may do without a session. Who sent the
+// message a signature does not prove: it leaves the payload out, and so can be put
+// on any other (R-E2E.32).
 func (h *Host) allowedAlone(ctx context.Context, a *agent, by *controller, in *inbound) bool {
 	r := in.record
 	if len(r.GetMacSignature()) > 0 {
@@ -159,7 +174,6 @@ func (h *Host) allowedAlone(ctx context.Context, a *agent, by *controller, in *i
 			h.log.Info("record ignored", "agent", a.id, "controller", by.endpoint, "error", err)
 			return false
 		}
-		in.Proven = in.Proven || h.cfg.Identity != nil
 	}
 	why := ""
 	switch {

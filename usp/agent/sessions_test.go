@@ -120,8 +120,8 @@ func (c *insider) await(what string, want func(*usppb.Msg) bool) *usppb.Msg {
 		c.lastID = s.record.GetSessionContext().GetSessionId()
 		res := c.peer.Receive(c.b.clock.Now(), c.policy, s.record, false)
 		c.deliver(res.Records)
-		for _, b := range res.Messages {
-			m, err := record.Limits{}.InSession(s.record, b)
+		for _, came := range res.Messages {
+			m, err := record.Limits{}.InSession(s.record, came.Payload)
 			if err != nil {
 				c.b.t.Fatal(err)
 			}

@@ -72,8 +72,8 @@ func (s *sessions) receive(agent usp.EndpointID, r *usppb.Record) (messages []*u
 	s.with(agent, func(p *e2e.Peer) {
 		res := p.Receive(time.Now(), s.policy, r, false)
 		s.due(ctx, agent, res)
-		for _, b := range res.Messages {
-			if msg, err := (record.Limits{}).InSession(r, b); err == nil {
+		for _, m := range res.Messages {
+			if msg, err := (record.Limits{}).InSession(r, m.Payload); err == nil {
 				messages = append(messages, msg)
 			}
 		}

@@ -30,8 +30,8 @@ func (a *sessionEnd) next() *usppb.Msg {
 		r := mtptest.Wait(a.t, a.pipe.sent, "record")
 		res := a.peer.Receive(time.Now(), policy, r, false)
 		a.send(res)
-		for _, b := range res.Messages {
-			msg, err := record.Limits{}.InSession(r, b)
+		for _, m := range res.Messages {
+			msg, err := record.Limits{}.InSession(r, m.Payload)
 			if err != nil {
 				a.t.Fatal(err)
 			}

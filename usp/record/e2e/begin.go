@@ -18,6 +18,12 @@ func (p *Peer) hold(now time.Time, r *usppb.Record, proven bool, res *Result) {
 		res.Refused = fmt.Errorf("session_id %d is not known", id)
 		return
 	}
+	if p.current != nil { // which has to end if no first record comes: not for anybody's sake
+		if err := p.verifySignature(r, proven); err != nil {
+			res.Refused = err
+			return
+		}
+	}
 	p.early = append(p.early, &early{r, proven, now})
 }
 

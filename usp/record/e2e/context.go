@@ -30,6 +30,7 @@ type sessionContext struct {
 	out      outgoing
 	in       incoming
 	reassembly
+	doubted bool // a part of the message under way has come of a sender not proven
 
 	waiting queue // messages, until TLS is established
 	// carried are messages sent before anything was heard: if the session is begun
@@ -68,6 +69,9 @@ func (c *sessionContext) secure(signs bool) error {
 	c.tls, err = newSecure(c.ours, c.cert, c.peer.identity, c.peer.limits.newestTLS)
 	return err
 }
+
+// secured reports whether TLS has proven who the peer is.
+func (c *sessionContext) secured() bool { return c.tls != nil && c.tls.established }
 
 // up reports whether messages can be exchanged.
 func (c *sessionContext) up() bool { return c.tls == nil || c.tls.established }
@@ -144,6 +148,7 @@ func (c *sessionContext) process(a arrival, res *Result) error {
 	if len(data) == 0 && s.GetPayloadSarState() == sarNone {
 		return nil
 	}
+	c.doubted = c.doubted || !a.proven
 	return c.take(s.GetPayloadSarState(), data, res)
 }
 
@@ -168,7 +173,10 @@ func (c *sessionContext) take(state sarState, data []byte, res *Result) error {
 		return err
 	}
 	if len(msg) > 0 {
-		res.Messages = append(res.Messages, msg)
+		res.Messages = append(res.Messages, Message{Payload: msg, Proven: !c.doubted || c.secured()})
+	}
+	if !c.within {
+		c.doubted = false
 	}
 	return c.release(res)
 }
@@ -204,7 +212,7 @@ func (c *sessionContext) retransmit(sequence uint64, res *Result) error {
 
 // verify checks the fields of a record outside its payload (R-E2E.30).
 func (c *sessionContext) verify(r *usppb.Record, proven bool) error {
-	if c.tls != nil && c.tls.established {
+	if c.secured() {
 		if len(r.GetMacSignature()) == 0 && proven {
 			return nil
 		}

@@ -51,11 +51,23 @@ type early struct {
 	at     time.Time
 }
 
+// Message is one that has come whole.
+type Message struct {
+	Payload []byte
+	// Proven is set if it is certain who sent all of it: by TLS in the session, or
+	// because the transport had proven the sender of each of its records. A signature
+	// does not do: it leaves the payload out (R-E2E.32).
+	Proven bool
+}
+
 // Result is what comes of a step: messages for the local endpoint, in order, and
 // records for the remote one, to be sent in order.
 type Result struct {
-	Messages [][]byte
+	Messages []Message
 	Records  [][]byte
+	// Proven is set if the record was processed and TLS in the session has proven who
+	// sent it.
+	Proven bool
 	// Disconnect is the reason for which a Disconnect record is to be sent; 0: none
 	// is. The session, if there was one, has ended.
 	Disconnect usp.ErrorCode
@@ -91,16 +103,6 @@ func (p *Peer) Status() Status {
 		return Negotiating
 	}
 	return Up
-}
-
-// Proves reports whether a record that was taken proves itself who its sender is: by
-// TLS in the session, or by a signature that Identity knows as the peer's.
-func (p *Peer) Proves(r *usppb.Record) bool {
-	c := p.current
-	if c == nil || c.id != r.GetSessionContext().GetSessionId() || p.identity == nil {
-		return false
-	}
-	return c.tls != nil && c.tls.established || len(p.vouched.chain) > 0 && len(r.GetMacSignature()) > 0
 }
 
 // Retries returns how often the session has been begun since a message last came
@@ -182,6 +184,7 @@ func (p *Peer) within(now time.Time, r *usppb.Record, proven bool, res *Result) 
 	}
 	if c.expected > heard {
 		p.active = now
+		res.Proven = c.secured()
 		if c.up() {
 			p.retries, p.again = 0, time.Time{} // R-E2E.12
 		}

@@ -117,7 +117,7 @@ func (e *end) came(res Result) [][]byte {
 		e.failure = res.Refused
 	}
 	for _, m := range res.Messages {
-		e.got = append(e.got, string(m))
+		e.got = append(e.got, string(m.Payload))
 	}
 	return res.Records
 }
