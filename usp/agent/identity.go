@@ -20,6 +20,8 @@ type Credentials interface {
 	// Verify says whether the holder of a certificate is to be believed to be peer,
 	// by an agent; the chain has the leaf first.
 	Verify(ctx context.Context, agent, peer usp.EndpointID, chain []*x509.Certificate) error
+	// VerifyInside is Verify for a certificate in a record, or of TLS in a session.
+	VerifyInside(ctx context.Context, agent, peer usp.EndpointID, chain []*x509.Certificate) error
 }
 
 // Belief is what a transport's word for the sender of a record is worth.

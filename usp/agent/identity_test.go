@@ -16,6 +16,7 @@ import (
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp"
 	"github.com/uspbridge/uspbridge/usp/record"
+	"github.com/uspbridge/uspbridge/usp/record/e2e"
 	"github.com/uspbridge/uspbridge/usp/trust"
 	"github.com/uspbridge/uspbridge/usp/usppb"
 )
@@ -360,5 +361,20 @@ func TestBookOfStrangers(t *testing.T) {
 	b, _ := newTrusting(t)
 	if _, err := b.host.Known(context.Background(), "os::00259E-elsewhere", primary); !errors.Is(err, ErrUnknownEndpoint) {
 		t.Errorf("%v, want %v", err, ErrUnknownEndpoint)
+	}
+}
+
+// TestBrokersVouchOnTheirConnections, not inside of records: a session with TLS is
+// what keeps them out.
+func TestBrokersVouchOnTheirConnections(t *testing.T) {
+	b, _ := newTrusting(t)
+	ca := pki.NewCA(t, "brokers")
+	b.trusts(ca, "MTP-and-broker", rolePath(untrustedRole))
+	chain := []*x509.Certificate{ca.Endpoint(usp.EndpointID("proto::broker").URN()).Cert}
+	if err := b.host.cfg.Identity.Verify(t.Context(), testAgent, primary, chain); err != nil {
+		t.Errorf("on its connection: %v", err)
+	}
+	if err := b.host.identity(e2e.Pair{Local: testAgent, Remote: primary}).Verify(chain); !errors.Is(err, trust.OtherEndpoint) {
+		t.Errorf("in a session: %v", err)
 	}
 }

@@ -106,7 +106,7 @@ func (i identityOf) Certificate() (*tls.Certificate, error) {
 func (i identityOf) Verify(chain []*x509.Certificate) error {
 	ctx, cancel := context.WithTimeout(i.host.ctx, identityTimeout)
 	defer cancel()
-	return i.host.cfg.Identity.Verify(ctx, i.pair.Local, i.pair.Remote, chain)
+	return i.host.cfg.Identity.VerifyInside(ctx, i.pair.Local, i.pair.Remote, chain)
 }
 
 // receiveInSession takes a record of a session context.

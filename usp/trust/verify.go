@@ -21,7 +21,17 @@ const maxChain = 10
 // peer has the leaf's key is for the caller to know. It is the process "Check
 // cert" of TR-369 R-SEC.24; an error is or wraps the Reason.
 func (t *Trust) Verify(ctx context.Context, agent, peer usp.EndpointID, chain []*x509.Certificate) error {
-	err := t.check(ctx, agent, peer, chain)
+	return t.told(peer, t.check(ctx, agent, peer, chain, false))
+}
+
+// VerifyInside is Verify for a certificate that was shown inside of records. It is
+// the sender's own: a trusted broker vouches for others on its connections only.
+func (t *Trust) VerifyInside(ctx context.Context, agent, peer usp.EndpointID, chain []*x509.Certificate) error {
+	return t.told(peer, t.check(ctx, agent, peer, chain, true))
+}
+
+// told counts a decision, and says whose certificate it is about.
+func (t *Trust) told(peer usp.EndpointID, err error) error {
 	outcome := "trusted"
 	if err != nil {
 		var reason Reason
@@ -34,7 +44,7 @@ func (t *Trust) Verify(ctx context.Context, agent, peer usp.EndpointID, chain []
 	return err
 }
 
-func (t *Trust) check(ctx context.Context, agent, peer usp.EndpointID, chain []*x509.Certificate) error {
+func (t *Trust) check(ctx context.Context, agent, peer usp.EndpointID, chain []*x509.Certificate, inside bool) error {
 	if len(chain) == 0 {
 		return NoCertificate
 	}
@@ -45,7 +55,7 @@ func (t *Trust) check(ctx context.Context, agent, peer usp.EndpointID, chain []*
 	if err != nil {
 		return err
 	}
-	j := judgement{trust: t, agent: agent, peer: peer, chain: chain, known: known}
+	j := judgement{trust: t, agent: agent, peer: peer, chain: chain, inside: inside, known: known}
 	var cas []*x509.Certificate
 	cas, j.revoked = t.authorities()
 	j.anchors = anchorsOf(cas, known.Authorities)
@@ -66,6 +76,7 @@ type judgement struct {
 	trust       *Trust
 	agent, peer usp.EndpointID
 	chain       []*x509.Certificate
+	inside      bool // of records: no broker can have shown it
 	known       Known
 	anchors     anchors
 	revoked     func(*x509.Certificate) bool
@@ -79,7 +90,7 @@ func (j *judgement) decide(ctx context.Context) error {
 		return err
 	}
 	path, signed := j.path()
-	if signed == nil && path.by.Uses == Brokers {
+	if signed == nil && path.by.Uses == Brokers && !j.inside {
 		// The figure "Using a Trusted Broker": its word for others is taken.
 		return j.unrevoked(path.certs)
 	}
@@ -90,8 +101,8 @@ func (j *judgement) decide(ctx context.Context) error {
 	switch {
 	case kept:
 		return j.asKept(ctx, path, signed)
-	case signed == nil && path.by.Uses == Connections:
-		return fmt.Errorf("%w: %q may let it connect only (AllowedUses %s)", Untrusted, path.by.Certificate.Subject, Connections)
+	case signed == nil && path.by.Uses != Peers:
+		return fmt.Errorf("%w: %q may not say who a controller is (AllowedUses %s)", Untrusted, path.by.Certificate.Subject, path.by.Uses)
 	case signed == nil:
 		if err := j.unrevoked(path.certs); err != nil {
 			return err

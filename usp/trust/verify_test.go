@@ -63,6 +63,7 @@ func TestVerify(t *testing.T) {
 		reason  Reason    // "": trusted
 		admit   *Admission
 		revoked int
+		inside  bool
 	}{
 		{name: "signed by a configured CA", chain: of(good), files: inFiles, admit: &Admission{}},
 		{name: "below an intermediate that it shows", chain: of(below, middle), files: inFiles, admit: &Admission{}},
@@ -92,6 +93,11 @@ func TestVerify(t *testing.T) {
 			known: Known{Authorities: []Authority{row(3, root, Peers)}}, admit: &Admission{Credential: 3}},
 		{name: "signed by a CA that may only let connect", chain: of(good), known: Known{Authorities: []Authority{row(3, root, Connections)}}, reason: Untrusted},
 		{name: "of a trusted broker", chain: of(other), known: Known{Authorities: []Authority{row(3, root, Brokers)}}},
+		{name: "of a trusted broker, inside of records", chain: of(other), known: Known{Authorities: []Authority{row(3, root, Brokers)}}, inside: true, reason: OtherEndpoint},
+		{name: "its own, signed by the CA of a broker, inside of records", chain: of(good),
+			known: Known{Authorities: []Authority{row(3, root, Brokers)}}, inside: true, reason: Untrusted},
+		{name: "kept as the controller's, inside of records", chain: of(itself), inside: true,
+			known: Known{Registered: true, Certificates: certs(itself.Cert)}, admit: &Admission{}},
 		{name: "of a trusted broker that was revoked", chain: of(other), files: files{nil, certs(other.Cert)},
 			known: Known{Authorities: []Authority{row(3, root, Brokers)}}, reason: Revoked},
 
@@ -124,7 +130,11 @@ func TestVerify(t *testing.T) {
 			if peer == "" {
 				peer = controller
 			}
-			err := b.Verify(context.Background(), testAgent, peer, tt.chain)
+			verify := b.Verify
+			if tt.inside {
+				verify = b.VerifyInside
+			}
+			err := verify(context.Background(), testAgent, peer, tt.chain)
 			if tt.reason == "" && err != nil {
 				t.Fatalf("refused: %v", err)
 			}
