@@ -72,6 +72,9 @@ func (r *rights) maySubscribe(filter string) bool {
 
 func (r *rights) mayPublish(topic string) bool {
 	topic, reply, _ := strings.Cut(topic, replyTo)
+	if strings.Contains(reply, replyTo) {
+		return false // the receiver looks at the last: a topic below one's own, which nobody has checked
+	}
 	return covered(r.publish, topic) && r.mayReplyTo(unescape(reply))
 }
 

@@ -26,6 +26,25 @@ func TestCovers(t *testing.T) {
 	}
 }
 
+// TestReplyTopics: where answers go is one's own in MQTT 3.1.1, too, however the
+// topic is put together.
+func TestReplyTopics(t *testing.T) {
+	r := rights{own: "usp/c/1", subscribe: []string{"usp/c/1", "usp/c/1/#"}, publish: []string{"usp/agent/+"}}
+	for topic, want := range map[string]bool{
+		"usp/agent/x":                                          true,
+		"usp/agent/x/reply-to=usp%2Fc%2F1":                     true,
+		"usp/agent/x/reply-to=usp%2Fc%2F1%2Fdeeper":            true,
+		"usp/agent/x/reply-to=usp%2Fc%2F2":                     false,
+		"usp/agent/x/reply-to=usp%2Fc%2F1/reply-to=usp%2Fc%2F2": false,
+		"usp/agent/x/reply-to=/reply-to=usp%2Fc%2F2":            false,
+		"usp/c/2/reply-to=usp%2Fc%2F1":                         false,
+	} {
+		if got := r.mayPublish(topic); got != want {
+			t.Errorf("%s: %v", topic, got)
+		}
+	}
+}
+
 // matches is MQTT's own definition (4.7), level by level.
 func matches(filter, topic []string) bool {
 	switch {
