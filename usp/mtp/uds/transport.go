@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp"
@@ -110,6 +111,9 @@ func (t *Transport) Serve(ctx context.Context, h mtp.Handler) error {
 	return err
 }
 
+// acceptPause keeps a want of files from taking all of a processor and of the log.
+const acceptPause = time.Second
+
 // accept takes connections until ctx ends.
 func (t *Transport) accept(ctx context.Context, listener *net.UnixListener) error {
 	if listener == nil {
@@ -128,7 +132,13 @@ func (t *Transport) accept(ctx context.Context, listener *net.UnixListener) erro
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("uds: %w", err)
+			// No file for one more connection: those that there are go on.
+			t.cfg.Log.Warn("no connection can be taken at the Unix domain socket", "path", t.cfg.Listen, "error", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+			continue
 		}
 		t.welcome(nc)
 	}

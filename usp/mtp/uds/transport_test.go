@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -385,5 +386,29 @@ func TestMetrics(t *testing.T) {
 		if got["uspbridge_mtp_"+name] != want {
 			t.Errorf("%s = %v, want %v", name, got["uspbridge_mtp_"+name], want)
 		}
+	}
+}
+
+// called is an io.Writer that calls a function.
+type called func()
+
+func (c called) Write(b []byte) (int, error) { c(); return len(b), nil }
+
+// TestAcceptGoesOn when a connection cannot be taken, as for want of files.
+func TestAcceptGoesOn(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	tr, err := New(Config{Listen: socketPath(t), Log: slog.New(slog.NewTextHandler(called(cancel), &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := tr.listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := listener.SetDeadline(time.Unix(1, 0)); err != nil { // each Accept fails
+		t.Fatal(err)
+	}
+	if err := tr.accept(ctx, listener); err != nil || ctx.Err() == nil {
+		t.Errorf("ended with %v before it was to", err)
 	}
 }
