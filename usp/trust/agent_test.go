@@ -6,8 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -181,56 +179,4 @@ func TestNewIssuer(t *testing.T) {
 			t.Errorf("%s: taken", tt.name)
 		}
 	}
-}
-
-// TestBetweenEndpoints: an agent and its controller know each other by their
-// certificates, whatever address they meet at.
-func TestBetweenEndpoints(t *testing.T) {
-	root := pki.NewCA(t, "root")
-	for _, tt := range []struct {
-		server usp.EndpointID
-		reason Reason
-	}{{controller, ""}, {"proto::other", OtherEndpoint}} {
-		b := newBench(t)
-		b.files.cas = []*x509.Certificate{root.Cert}
-		agents := x509.NewCertPool()
-		agents.AddCert(mustRoot(t, b))
-		server := &tls.Config{
-			Certificates: []tls.Certificate{root.Endpoint(tt.server.URN()).TLS()},
-			ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: agents,
-		}
-		client := b.BetweenEndpoints(context.Background(), &tls.Config{}, testAgent, controller)
-		seen, err := handshake(server, client)
-		if tt.reason != "" {
-			if !errors.Is(err, tt.reason) {
-				t.Errorf("%s: %v, want %v", tt.server, err, tt.reason)
-			}
-			continue
-		}
-		if err != nil || !slices.Contains(usp.EndpointsOf(seen), testAgent) {
-			t.Errorf("%s: the server sees %v, %v", tt.server, seen, err)
-		}
-	}
-}
-
-// handshake connects the two and returns the client's certificate as the server
-// sees it, or why the client refuses.
-func handshake(server, client *tls.Config) (*x509.Certificate, error) {
-	a, z := net.Pipe()
-	defer a.Close()
-	defer z.Close()
-	s := tls.Server(a, server)
-	done := make(chan error, 1)
-	go func() { done <- s.Handshake() }()
-	c := tls.Client(z, client)
-	if err := c.Handshake(); err != nil {
-		z.Close()
-		<-done
-		return nil, err
-	}
-	go c.Read(make([]byte, 1)) //nolint:errcheck // what follows the handshake has to be read
-	if err := <-done; err != nil {
-		return nil, err
-	}
-	return s.ConnectionState().PeerCertificates[0], nil
 }
