@@ -66,5 +66,5 @@ func (r *Relay) deliverOne(id usp.EndpointID, waiting heldRecord) error {
 			return err
 		}
 	}
-	return r.held.remove(ctx, waiting)
+	return r.held.remove(ctx, id, waiting)
 }

@@ -211,27 +211,42 @@ func (h *held) first(ctx context.Context, id usp.EndpointID) (batch []heldRecord
 	return batch, err
 }
 
-// remove deletes records that were sent or have expired.
-func (h *held) remove(ctx context.Context, gone ...heldRecord) error {
+// remove deletes records of an agent that were sent or have expired. Each is counted
+// out once, whoever else removes it meanwhile.
+func (h *held) remove(ctx context.Context, id usp.EndpointID, gone ...heldRecord) error {
+	h.mu.Lock()
+	q := h.all[id]
+	h.mu.Unlock()
+	if q == nil {
+		return nil // nothing is left
+	}
+	if err := q.take(ctx); err != nil {
+		return err
+	}
+	defer q.give()
 	var b store.Batch
+	var there []heldRecord
 	for _, r := range gone {
-		b.Delete(r.key)
+		switch _, err := h.store.Get(ctx, r.key); {
+		case err == nil:
+			b.Delete(r.key)
+			there = append(there, r)
+		case !errors.Is(err, store.ErrNotFound):
+			return err
+		}
 	}
 	if err := h.store.Commit(ctx, &b); err != nil {
 		return err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, r := range gone {
-		id := usp.EndpointID(r.key.Owner)
-		if q := h.all[id]; q != nil {
-			q.records--
-			q.bytes -= len(r.record)
-			h.records.Add(-1)
-			h.bytes.Add(-int64(len(r.record)))
-			h.tidy(id, q)
-		}
+	for _, r := range there {
+		q.records--
+		q.bytes -= len(r.record)
+		h.records.Add(-1)
+		h.bytes.Add(-int64(len(r.record)))
 	}
+	h.tidy(id, q)
 	return nil
 }
 
@@ -267,7 +282,7 @@ func (h *held) expire(ctx context.Context, now time.Time) (n int, err error) {
 		if len(gone) == 0 {
 			continue
 		}
-		if err := h.remove(ctx, gone...); err != nil {
+		if err := h.remove(ctx, id, gone...); err != nil {
 			return n, err
 		}
 		n += len(gone)
@@ -314,7 +329,7 @@ func (h *held) forget(ctx context.Context, id usp.EndpointID) error {
 		if err != nil || len(batch) == 0 {
 			return err
 		}
-		if err := h.remove(ctx, batch...); err != nil {
+		if err := h.remove(ctx, id, batch...); err != nil {
 			return err
 		}
 	}

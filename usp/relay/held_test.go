@@ -140,6 +140,27 @@ func TestWaitingEnds(t *testing.T) {
 	}
 }
 
+// TestRecordsAreCountedOutOnce: an agent may be forgotten, or its records expire,
+// while they are being sent.
+func TestRecordsAreCountedOutOnce(t *testing.T) {
+	r := sleeper(t, HoldConfig{})
+	r.write(names(3)...)
+	r.lanes.wait()
+	batch, err := r.held.first(t.Context(), native)
+	if err != nil || len(batch) != 3 {
+		t.Fatalf("%d records wait, %v", len(batch), err)
+	}
+	r.write("more")
+	for range 2 {
+		if err := r.held.remove(t.Context(), native, batch...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, _ := r.held.of(native); n != 1 || r.held.records.Load() != 1 {
+		t.Errorf("%d records wait, %d of all; want 1", n, r.held.records.Load())
+	}
+}
+
 // TestNothingWaits where it must not.
 func TestNothingWaits(t *testing.T) {
 	r := sleeper(t, HoldConfig{})
