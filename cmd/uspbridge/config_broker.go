@@ -1,15 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
-
-	"gopkg.in/yaml.v3"
 
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp"
@@ -111,19 +105,9 @@ type brokerUser struct {
 
 // readBrokerUsers reads what endpoints may log in to the embedded broker with.
 func readBrokerUsers(file string) (map[string]broker.Account, error) {
-	b, err := os.ReadFile(file)
+	users, err := readUsers[brokerUser](file, `native-1: {endpoint: "os::00259E-1", hash: $2y$10$…}`)
 	if err != nil {
 		return nil, err
-	}
-	users := map[string]brokerUser{}
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	dec.KnownFields(true)
-	if err := dec.Decode(&users); err != nil && !errors.Is(err, io.EOF) {
-		text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n  ", " "), "yaml: ")
-		return nil, fmt.Errorf("%s: %s", file, strings.TrimPrefix(text, "unmarshal errors: "))
-	}
-	if len(users) == 0 {
-		return nil, fmt.Errorf("%s: no user in it; write for example `native-1: {endpoint: \"os::00259E-1\", hash: $2y$10$…}`", file)
 	}
 	accounts := map[string]broker.Account{}
 	for name, u := range users {

@@ -30,19 +30,9 @@ type cpeUser struct {
 
 // readCPEUsers reads the users that CPE may authenticate as.
 func readCPEUsers(file string) (map[string]cpeUser, error) {
-	b, err := os.ReadFile(file)
+	users, err := readUsers[cpeUser](file, `acs-user: {password: s3cret}`)
 	if err != nil {
 		return nil, err
-	}
-	users := map[string]cpeUser{}
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	dec.KnownFields(true)
-	if err := dec.Decode(&users); err != nil && !errors.Is(err, io.EOF) {
-		text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n  ", " "), "yaml: ")
-		return nil, fmt.Errorf("%s: %s", file, strings.TrimPrefix(text, "unmarshal errors: "))
-	}
-	if len(users) == 0 {
-		return nil, fmt.Errorf("%s: no user in it; write for example `acs-user: {password: s3cret}`", file)
 	}
 	for name, u := range users {
 		if name == "" || u.Password == "" {
@@ -65,4 +55,23 @@ func keyringUsers(users map[string]cpeUser) map[string]credential.User {
 		all[name] = one
 	}
 	return all
+}
+
+// readUsers reads a file of users by their names, of which there is one at least.
+func readUsers[T any](file, example string) (map[string]T, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	users := map[string]T{}
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	dec.KnownFields(true)
+	if err := dec.Decode(&users); err != nil && !errors.Is(err, io.EOF) {
+		text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n  ", " "), "yaml: ")
+		return nil, fmt.Errorf("%s: %s", file, strings.TrimPrefix(text, "unmarshal errors: "))
+	}
+	if len(users) == 0 {
+		return nil, fmt.Errorf("%s: no user in it; write for example `%s`", file, example)
+	}
+	return users, nil
 }
