@@ -23,22 +23,23 @@ import (
 
 // Host is all hosted agents. It implements mtp.Handler.
 type Host struct {
-	cfg       Config
-	log       *slog.Logger
-	spec      *localSpec
-	classes   classes
-	seed      *state // what every agent starts with
-	schemas   *schemas
-	agents    *agents
-	dispatch  *dispatcher
-	due       *due
-	metrics   *metrics
-	volatile  volatile
-	bulk      *reportQueue
-	sessions  *e2e.Table
-	builtin   *controller
-	protocols []string
-	dialing   map[mtp.Protocol]mtp.Dialing // the transports that open sessions
+	cfg        Config
+	log        *slog.Logger
+	spec       *localSpec
+	classes    classes
+	seed       *state // what every agent starts with
+	schemas    *schemas
+	agents     *agents
+	dispatch   *dispatcher
+	due        *due
+	metrics    *metrics
+	volatile   volatile
+	bulk       *reportQueue
+	sessions   *e2e.Table
+	admissions admissions
+	builtin    *controller
+	protocols  []string
+	dialing    map[mtp.Protocol]mtp.Dialing // the transports that open sessions
 
 	challengeKeys map[uint32]string // of the configured challenges, by instance
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/test/pki"
@@ -376,5 +377,39 @@ func TestBrokersVouchOnTheirConnections(t *testing.T) {
 	}
 	if err := b.host.identity(e2e.Pair{Local: testAgent, Remote: primary}).Verify(chain); !errors.Is(err, trust.OtherEndpoint) {
 		t.Errorf("in a session: %v", err)
+	}
+}
+
+// TestCertificateInASessionWaitsForNobody: it is judged while the session is held, and
+// who changes the agent's objects may be sending in that.
+func TestCertificateInASessionWaitsForNobody(t *testing.T) {
+	b, _ := newTrusting(t)
+	root := pki.NewCA(t, "root")
+	b.trusts(root, "MTP-and-USP", rolePath(fullAccessRole))
+	chain := []*x509.Certificate{root.Endpoint(primary.URN()).Cert}
+	pair := e2e.Pair{Local: testAgent, Remote: primary}
+	a, err := b.host.agents.acquire(t.Context(), testAgent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.host.agents.release(a)
+	a.write.Lock()
+	judged := make(chan error, 1)
+	go func() { judged <- b.host.identity(pair).Verify(chain) }()
+	select {
+	case err := <-judged:
+		a.write.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(10 * time.Second):
+		a.write.Unlock()
+		t.Fatal("it waits for a change of the agent's objects")
+	}
+	if !b.host.settleAdmissions(t.Context(), pair) || len(b.host.admissions.of) > 0 {
+		t.Error("not settled")
+	}
+	if got := b.value("Device.LocalAgent.Controller.1.InheritedRole"); got != rolePath(fullAccessRole) {
+		t.Errorf("InheritedRole is %q", got)
 	}
 }

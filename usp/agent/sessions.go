@@ -106,7 +106,7 @@ func (i identityOf) Certificate() (*tls.Certificate, error) {
 func (i identityOf) Verify(chain []*x509.Certificate) error {
 	ctx, cancel := context.WithTimeout(i.host.ctx, identityTimeout)
 	defer cancel()
-	return i.host.cfg.Identity.VerifyInside(ctx, i.pair.Local, i.pair.Remote, chain)
+	return i.host.cfg.Identity.VerifyInside(i.host.later(ctx, i.pair), i.pair.Local, i.pair.Remote, chain)
 }
 
 // receiveInSession takes a record of a session context.
@@ -131,6 +131,12 @@ func (h *Host) receiveInSession(ctx context.Context, a *agent, by *controller, i
 	h.countSession(a.id, by.endpoint, res)
 	if res.Refused != nil {
 		h.refuse(refusedSession)
+	}
+	if !h.settleAdmissions(ctx, e2e.Pair{Local: a.id, Remote: by.endpoint}) {
+		return
+	}
+	if by = h.authorise(a, by.endpoint, in.Trusted); by == nil { // with the roles that it has by now
+		return
 	}
 	for _, m := range res.Messages {
 		one := *in
@@ -169,7 +175,12 @@ func (h *Host) refusedInSession(ctx context.Context, a *agent, by *controller, i
 func (h *Host) allowedAlone(ctx context.Context, a *agent, by *controller, in *inbound) bool {
 	r := in.record
 	if len(r.GetMacSignature()) > 0 {
-		if err := e2e.VerifySigned(r, h.identity(e2e.Pair{Local: a.id, Remote: by.endpoint})); err != nil { // R-E2E.23
+		pair := e2e.Pair{Local: a.id, Remote: by.endpoint}
+		err := e2e.VerifySigned(r, h.identity(pair))
+		if !h.settleAdmissions(ctx, pair) {
+			return false
+		}
+		if err != nil { // R-E2E.23
 			h.refuse(refusedIntegrity)
 			h.log.Info("record ignored", "agent", a.id, "controller", by.endpoint, "error", err)
 			return false

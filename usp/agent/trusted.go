@@ -102,7 +102,7 @@ func (h *Host) Admitted(ctx context.Context, id, peer usp.EndpointID, by trust.A
 		return err
 	}
 	defer h.agents.release(a)
-	if s := a.state.Load(); !s.learns(h.spec, peer, by) {
+	if s := a.state.Load(); !s.learns(h.spec, peer, by) || h.postponed(ctx, func(ctx context.Context) error { return h.Admitted(ctx, id, peer, by) }) {
 		return nil
 	}
 	return h.locked(ctx, id, func(d *device, tx *txn) error {
@@ -207,6 +207,9 @@ func (tx *txn) roomForStranger() error {
 // Revoked implements trust.Book: a controller whose certificate was revoked has the
 // banned role and no other, if there is one (TR-369 "Assigning Controller Roles").
 func (h *Host) Revoked(ctx context.Context, id, peer usp.EndpointID) error {
+	if h.postponed(ctx, func(ctx context.Context) error { return h.Revoked(ctx, id, peer) }) {
+		return nil
+	}
 	return h.locked(ctx, id, func(d *device, tx *txn) error {
 		banned := tx.next.named(rowKey{class: h.spec.root}, trustObject+"BannedRole")
 		c := tx.next.index(h.spec).controllers[peer]
