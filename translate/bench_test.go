@@ -19,6 +19,7 @@ import (
 	"github.com/uspbridge/uspbridge/cwmp/connreq"
 	"github.com/uspbridge/uspbridge/cwmp/cpesim"
 	"github.com/uspbridge/uspbridge/cwmp/fileserver"
+	"github.com/uspbridge/uspbridge/outbound"
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/store/bolt"
 	"github.com/uspbridge/uspbridge/store/seal"
@@ -65,6 +66,13 @@ func (h *heard) Hosted(context.Context, usp.EndpointID) error {
 }
 
 func (h *heard) Forget(context.Context, usp.EndpointID) error { return nil }
+
+// failWith has all deliveries fail; with nil, none.
+func (h *heard) failWith(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fail = err
+}
 
 // all returns the events of a kind; for Occurred, those of a name.
 func (h *heard) all(kind agent.EventKind, name string) (found []agent.Event) {
@@ -203,7 +211,11 @@ func (r *bench) start() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	files, err := fileserver.New(fileserver.Config{Dir: filepath.Join(r.dir, "files"), Grants: b, Now: r.clock.now})
+	loopback, err := outbound.NewPolicy([]string{"127.0.0.1"}) // httptest's servers
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	files, err := fileserver.New(fileserver.Config{Dir: filepath.Join(r.dir, "files"), Grants: b, Policy: loopback, Now: r.clock.now})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -24,6 +24,8 @@ import (
 type Files interface {
 	// Size returns the size in bytes of a file that CPE can download.
 	Size(name string) (int64, error)
+	// CheckImage reports why a file cannot be fetched from elsewhere.
+	CheckImage(wanted fileserver.Image) error
 	// Fetch returns the name of a file that is fetched from elsewhere, and its
 	// size in bytes. It fails with fileserver.ErrWrongContent if what has come
 	// is not what is wanted.

@@ -48,10 +48,9 @@ func (b *Bridge) checkedFile(dev *device, t *Transfer, a *arguments) (*Check, er
 			a.err = b.ownTransfer(dev, t, name)
 		}
 	default:
-		a.refuse("URL", fileserver.CheckImage(fileserver.Image{URL: t.URL}))
+		a.refuse("URL", b.files.CheckImage(fileserver.Image{URL: t.URL}))
 	}
-	sum := c.wanted(credentials{URL: "http://any/"})
-	a.refuse("CheckSum", fileserver.CheckImage(sum))
+	a.refuse("CheckSum", fileserver.CheckSum(c.wanted(credentials{})))
 	return c, a.err
 }
 

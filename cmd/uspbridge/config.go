@@ -63,6 +63,7 @@ type FilesConfig struct {
 	TokenLife Duration `mapstructure:"token_life"` // how long a transfer may take
 	MaxImage  Size     `mapstructure:"max_image"`  // of one file that is fetched for CPE
 	MaxImages Size     `mapstructure:"max_images"` // of all of them
+	Allow     []string `mapstructure:"allow"`      // where they may be fetched; read from the file only
 }
 
 // ClientTLS is used where a broker's URL asks for TLS. Without ca the system's

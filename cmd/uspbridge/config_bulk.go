@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/uspbridge/uspbridge/outbound"
 	"github.com/uspbridge/uspbridge/usp/agent"
-	"github.com/uspbridge/uspbridge/usp/agent/bulk"
 )
 
 // BulkDataConfig says which collectors bulk data may be reported to, and bounds
@@ -24,11 +24,7 @@ func defaultBulkData() BulkDataConfig {
 
 func (l *configLoader) checkBulkData(c BulkDataConfig) {
 	const key = "usp.bulk_data."
-	for i, pattern := range c.Allow {
-		if _, err := bulk.NewPolicy([]string{pattern}); err != nil {
-			l.wrong(fmt.Sprintf("%sallow[%d]", key, i), "%v", err)
-		}
-	}
+	l.checkAllow(key+"allow", c.Allow)
 	l.checkCA(key+"ca", c.CA)
 	if d := time.Duration(c.MinReportingInterval); d < time.Second || d%time.Second != 0 {
 		l.wrong(key+"min_reporting_interval", "must be whole seconds, at least 1s")
@@ -41,9 +37,18 @@ func (l *configLoader) checkBulkData(c BulkDataConfig) {
 	}
 }
 
+// checkAllow checks the patterns of servers that the bridge may connect to.
+func (l *configLoader) checkAllow(key string, patterns []string) {
+	for i, pattern := range patterns {
+		if _, err := outbound.NewPolicy([]string{pattern}); err != nil {
+			l.wrong(fmt.Sprintf("%s[%d]", key, i), "%v", err)
+		}
+	}
+}
+
 // settings returns the configuration for the agents.
 func (c BulkDataConfig) settings() (agent.BulkConfig, error) {
-	policy, err := bulk.NewPolicy(c.Allow)
+	policy, err := outbound.NewPolicy(c.Allow)
 	if err != nil {
 		return agent.BulkConfig{}, fmt.Errorf("usp.bulk_data.allow: %w", err)
 	}

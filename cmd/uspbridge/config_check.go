@@ -102,6 +102,7 @@ func (l *configLoader) checkFiles(c FilesConfig) {
 	if c.MaxImages < c.MaxImage {
 		l.wrong("cwmp.files.max_images", "must be no less than cwmp.files.max_image, or that would not fit")
 	}
+	l.checkAllow("cwmp.files.allow", c.Allow)
 	if c.TokenLife == 0 {
 		l.wrong("cwmp.files.token_life", "must be more than 0")
 	}

@@ -45,7 +45,7 @@ cwmp:
   deadline: 12s
   limits: {sessions: 5, connections: 6, bodies: 1GiB, retry_after: 1s, discoveries: 7, devices: 8, body: 8MiB, inform: 9KiB, body_timeout: 2s,
            session_timeout: 3s, rpc_timeout: 4s, session_duration: 5s, requests: 10, queue: 11}
-  files: {dir: /tmp/files, url: "https://acs.example:7547", max_upload: 10MiB, token_life: 2h, max_image: 11MiB, max_images: 12MiB}
+  files: {dir: /tmp/files, url: "https://acs.example:7547", max_upload: 10MiB, token_life: 2h, max_image: 11MiB, max_images: 12MiB, allow: [files.example, 10.2.0.0/16]}
   upstream: {url: ""}
 usp:
   endpoint_id: "os::{oui}-{serial}"
@@ -111,7 +111,7 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 			Limits: LimitsConfig{Sessions: 5, Connections: 6, Bodies: 1 << 30, RetryAfter: Duration(time.Second), Discoveries: 7, Devices: 8,
 				Body: 8 << 20, Inform: 9 << 10, BodyTimeout: Duration(2 * time.Second), SessionTimeout: Duration(3 * time.Second),
 				RPCTimeout: Duration(4 * time.Second), SessionDuration: Duration(5 * time.Second), Requests: 10, Queue: 11},
-			Files: FilesConfig{"/tmp/files", "https://acs.example:7547", 10 << 20, Duration(2 * time.Hour), 11 << 20, 12 << 20},
+			Files: FilesConfig{"/tmp/files", "https://acs.example:7547", 10 << 20, Duration(2 * time.Hour), 11 << 20, 12 << 20, []string{"files.example", "10.2.0.0/16"}},
 		},
 		USP: USPConfig{
 			EndpointID: "os::{oui}-{serial}",
@@ -271,6 +271,8 @@ func TestConfigRefused(t *testing.T) {
 			want: []string{`bridge.yaml:2: cwmp.files.max_upload: must be more than 0`}},
 		{name: "files URL with a path", yaml: "cwmp:\n  files: {url: \"http://acs.example/fw\", token_life: 0s}\n",
 			want: []string{"bridge.yaml:2: cwmp.files.url: is not the scheme and host that CPE use", "bridge.yaml:2: cwmp.files.token_life: must be more than 0"}},
+		{name: "servers of files", yaml: "cwmp:\n  files:\n    allow: [files.example, 'http://files.example/']\n",
+			want: []string{`bridge.yaml:3: cwmp.files.allow[1]: "http://files.example/" is neither a host nor a prefix such as 10.1.0.0/16`}},
 		{name: "images that do not fit", yaml: "cwmp:\n  files: {max_image: 2MiB, max_images: 1MiB}\n",
 			want: []string{"bridge.yaml:2: cwmp.files.max_images: must be no less than cwmp.files.max_image"}},
 		{name: "negative", yaml: "cwmp: {deadline: -1s}", want: []string{`bridge.yaml:1: cwmp.deadline: "-1s" is negative`}},

@@ -41,6 +41,8 @@ var ErrWrongContent = errors.New("the file is not the one that is wanted")
 const (
 	// maxImageWait is how long a file may take to come.
 	maxImageWait = 15 * time.Minute
+	// dialTimeout is how long a server may take to take a connection.
+	dialTimeout = 30 * time.Second
 	// maxFetches is how many are fetched at once; others wait.
 	maxFetches = 16
 	// maxRedirects is how often a server may send elsewhere.
@@ -79,13 +81,23 @@ func (w Image) check() (hash.Hash, []byte, error) {
 	return h, sum, nil
 }
 
-// CheckImage reports why an image cannot be wanted.
-func CheckImage(w Image) error {
+// CheckImage reports why an image cannot be wanted. It fails with
+// outbound.ErrForbidden if the operator does not allow its server.
+func (s *Server) CheckImage(w Image) error {
 	u, err := url.Parse(w.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return errors.New("it is no URL of http or https")
 	}
+	if err := s.cfg.Policy.Check(u); err != nil {
+		return err
+	}
 	_, _, err = w.check()
+	return err
+}
+
+// CheckSum reports why an image cannot have its checksum.
+func CheckSum(w Image) error {
+	_, _, err := w.check()
 	return err
 }
 
@@ -125,7 +137,7 @@ type fetching struct {
 // if it is not there. All that want the same wait for one fetch, which goes on
 // when they go. It fails with ErrWrongContent if size or checksum are others.
 func (s *Server) Fetch(ctx context.Context, w Image) (name string, size int64, err error) {
-	if err := CheckImage(w); err != nil {
+	if err := s.CheckImage(w); err != nil {
 		return "", 0, err
 	}
 	name = w.name()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp/acs"
+	"github.com/uspbridge/uspbridge/outbound"
 )
 
 // source serves one content, by a handler, and counts what it is asked for.
@@ -41,7 +42,7 @@ func sumOf(text string) string {
 func imageServer(t *testing.T, change func(*Config)) (s *Server, now *atomic.Int64) {
 	t.Helper()
 	now = new(atomic.Int64)
-	cfg := Config{Dir: t.TempDir(), Grants: noGrants{}, Now: func() time.Time { return time.Now().Add(time.Duration(now.Load())) }}
+	cfg := Config{Dir: t.TempDir(), Grants: noGrants{}, Policy: loopback(t), Now: func() time.Time { return time.Now().Add(time.Duration(now.Load())) }}
 	if change != nil {
 		change(&cfg)
 	}
@@ -55,6 +56,45 @@ func imageServer(t *testing.T, change func(*Config)) (s *Server, now *atomic.Int
 		}
 	})
 	return s, now
+}
+
+// loopback allows what httptest serves.
+func loopback(t *testing.T) outbound.Policy {
+	t.Helper()
+	p, err := outbound.NewPolicy([]string{"127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// What only the bridge's host is meant to reach cannot be fetched through it, not
+// by a name that leads there nor by a redirect.
+func TestForbiddenSource(t *testing.T) {
+	url, asked := source(t, serving("secret"))
+	port := url[strings.LastIndexByte(url, ':'):]
+	redirecting, _ := source(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, url, http.StatusFound) })
+	for _, c := range []struct {
+		allow []string
+		url   string
+	}{
+		{nil, url},
+		{nil, "http://localhost" + port},
+		{[]string{"images.example.net"}, url},
+		{[]string{strings.TrimPrefix(redirecting, "http://")}, redirecting},
+	} {
+		policy, err := outbound.NewPolicy(c.allow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, _ := imageServer(t, func(cfg *Config) { cfg.Policy = policy })
+		if _, _, err := s.Fetch(t.Context(), Image{URL: c.url}); !errors.Is(err, outbound.ErrForbidden) {
+			t.Errorf("%s with %v allowed: %v", c.url, c.allow, err)
+		}
+	}
+	if n := asked.Load(); n > 0 {
+		t.Errorf("it was asked %d times", n)
+	}
 }
 
 type noGrants struct{ Grants }

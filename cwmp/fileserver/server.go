@@ -17,6 +17,7 @@ import (
 
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
+	"github.com/uspbridge/uspbridge/outbound"
 )
 
 // Grant is what a token opens.
@@ -55,6 +56,8 @@ type Config struct {
 	MaxTransfers int           // at once, beyond it 503; 256
 	MaxEach      int           // of these, of one token; 4
 	Stall        time.Duration // a transfer in which less than 32 KiB, or the rest, moves in so long is broken off; 2 min
+
+	Policy outbound.Policy // where files for CPE may be fetched
 
 	Log     *slog.Logger          // nothing is logged if nil
 	Metrics prometheus.Registerer // nothing is registered if nil
@@ -111,7 +114,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{cfg: cfg, running: map[string]int{}, fetches: map[string]*fetching{}, turns: make(chan struct{}, maxFetches), client: newClient()}
+	s := &Server{cfg: cfg, running: map[string]int{}, fetches: map[string]*fetching{}, turns: make(chan struct{}, maxFetches), client: newClient(cfg.Policy)}
 	s.life, s.stop = context.WithCancel(context.Background())
 	var err error
 	if s.digest, err = acs.NewDigest(acs.DigestConfig{Realm: realm, Credentials: granted{}}); err != nil {
@@ -145,8 +148,9 @@ func (s *Server) Close() error {
 }
 
 // newClient returns the client by which images are fetched.
-func newClient() *http.Client {
+func newClient(policy outbound.Policy) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy, transport.DialContext = nil, policy.DialContext(dialTimeout)
 	transport.MaxConnsPerHost, transport.ResponseHeaderTimeout = maxFetches, time.Minute
 	return &http.Client{Transport: transport, CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		switch {

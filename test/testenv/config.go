@@ -56,6 +56,7 @@ func (c Config) write(t testing.TB, dir string, at addresses) string {
 	keys := map[string]any{
 		"data_dir": filepath.Join(dir, "data"), "log.level": "debug",
 		"cwmp.listen": at.cwmp, "usp.mtp.websocket.listen": at.websocket, "console.listen": at.console,
+		"cwmp.files.allow": []string{"127.0.0.1"}, // the servers of images that tests make
 	}
 	maps.Copy(keys, c.Keys)
 	root := map[string]any{}

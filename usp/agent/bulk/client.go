@@ -8,17 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/icholy/digest"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
+
+	"github.com/uspbridge/uspbridge/outbound"
 )
 
 // The bounds of an upload.
@@ -33,7 +32,7 @@ const (
 
 // ClientConfig is what a Client needs.
 type ClientConfig struct {
-	Policy Policy
+	Policy outbound.Policy
 	Roots  *x509.CertPool // nil: the system's
 	Agent  string         // User-Agent; "": Go's
 	Most   int            // uploads to one collector at once; 0: any number
@@ -50,20 +49,16 @@ type Client struct {
 	collectors collectors
 }
 
-// allowedKey marks contexts of requests to hosts that are allowed by name.
-type allowedKey struct{}
-
 // NewClient returns a Client.
 func NewClient(cfg ClientConfig) *Client {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	c := &Client{cfg: cfg, collectors: collectors{now: cfg.Now, most: cfg.Most}}
-	dialer := &net.Dialer{Timeout: dialTimeout, ControlContext: c.control}
 	c.http = &http.Client{
 		Transport: &http.Transport{
 			// No proxy: behind one the address that is connected to is not ours to check.
-			DialContext: dialer.DialContext, TLSHandshakeTimeout: dialTimeout,
+			DialContext: cfg.Policy.DialContext(dialTimeout), TLSHandshakeTimeout: dialTimeout,
 			MaxIdleConnsPerHost: idlePerHost, IdleConnTimeout: idleTimeout, MaxResponseHeaderBytes: maxAnswer,
 			TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.Roots}, // R-BULK.6
 			ForceAttemptHTTP2: true,
@@ -78,21 +73,25 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Check reports why a collector cannot be reported to.
 func (c *Client) Check(collector string) error {
-	_, err := c.cfg.Policy.Check(collector)
+	_, err := c.cfg.check(collector)
 	return err
 }
 
-// control refuses a connection to an address that is not allowed: checked is
-// what the name has led to, at the moment of connecting.
-func (c *Client) control(ctx context.Context, _, address string, _ syscall.RawConn) error {
-	if ctx.Value(allowedKey{}) != nil {
-		return nil
+// maxURL is the longest URL of a collector (Profile.{i}.HTTP.URL).
+const maxURL = 2048
+
+// check reads a collector's URL and reports why it cannot be one.
+func (c *ClientConfig) check(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || len(text) > maxURL:
+		return nil, errors.New("is not a URL of a collector; want for example https://bdc.example.net/reports")
+	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Opaque != "":
+		return nil, errors.New("is not the URL of a collector: want http:// or https:// and a host")
+	case u.User != nil:
+		return nil, errors.New("has credentials in it: set HTTP.Username and HTTP.Password")
 	}
-	a, err := netip.ParseAddrPort(address)
-	if err != nil || !c.cfg.Policy.address(a.Addr()) {
-		return fmt.Errorf("%w: %s", ErrForbidden, address)
-	}
-	return nil
+	return u, c.Policy.Check(u)
 }
 
 // Upload is one report on its way to a collector.
@@ -122,7 +121,7 @@ func (e *StatusError) Error() string {
 // of 2xx. A StatusError is the collector's refusal; ErrResting and ErrBusy tell
 // that the collector was not asked.
 func (c *Client) Send(ctx context.Context, up *Upload) error {
-	u, err := c.cfg.Policy.Check(up.URL)
+	u, err := c.cfg.check(up.URL)
 	if err != nil {
 		return fmt.Errorf("collector %w", err)
 	}
@@ -224,7 +223,7 @@ func (t *transfer) redirect(from *url.URL, location string) (*url.URL, error) {
 	if from.Scheme == "https" && to.Scheme != "https" {
 		return nil, errors.New("the collector redirects from https to http; that is not followed")
 	}
-	if to, err = t.cfg.Policy.Check(to.String()); err != nil {
+	if to, err = t.cfg.check(to.String()); err != nil {
 		return nil, fmt.Errorf("the collector redirects to one that %w", err)
 	}
 	return to, nil
@@ -269,9 +268,6 @@ func (t *transfer) credentials(u *url.URL, h http.Header) (string, error) {
 
 // once sends the report. The answer's body is read and closed.
 func (t *transfer) once(ctx context.Context, u *url.URL, credentials string) (*http.Response, error) {
-	if t.cfg.Policy.host(u.Hostname(), portOf(u)) {
-		ctx = context.WithValue(ctx, allowedKey{}, true)
-	}
 	req, err := http.NewRequestWithContext(ctx, t.up.Method, u.String(), bytes.NewReader(t.body))
 	if err != nil {
 		return nil, fmt.Errorf("collector: %w", err)

@@ -1,21 +1,28 @@
-package bulk
+// Package outbound says which servers the bridge connects to because a controller
+// has named them: collectors of bulk data, and where files for CPE are fetched. It
+// knows URLs and addresses only, and stands between either protocol and the network.
+package outbound
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"strings"
+	"syscall"
+	"time"
 )
 
-// ErrForbidden is returned for collectors that the operator does not allow.
-var ErrForbidden = errors.New("the operator does not allow this collector")
+// ErrForbidden is returned for servers that the operator does not allow.
+var ErrForbidden = errors.New("the operator does not allow this server")
 
-// Policy says which collectors may be reached. A controller names the collector
+// Policy says which servers may be connected to. A controller names the server
 // but the bridge connects to it, from inside the operator's network: without a
 // Policy a controller could reach what listens for the bridge's host alone.
 //
-// The zero Policy allows every collector whose address is not one of the host
+// The zero Policy allows every server whose address is not one of the host
 // itself or of its link: no loopback, link-local, unspecified or multicast
 // addresses. One with patterns allows what they match, and nothing else.
 type Policy struct {
@@ -30,7 +37,7 @@ type hostPattern struct {
 	port       string
 }
 
-// NewPolicy reads patterns: "bdc.example.net", "*.example.net" (subdomains),
+// NewPolicy reads patterns: "files.example.net", "*.example.net" (subdomains),
 // "192.0.2.7", each also with ":port", and "10.1.0.0/16" for addresses.
 func NewPolicy(patterns []string) (Policy, error) {
 	var p Policy
@@ -45,7 +52,7 @@ func NewPolicy(patterns []string) (Policy, error) {
 		}
 		u, err := url.Parse("//" + text)
 		if err != nil || u.Hostname() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" {
-			return Policy{}, fmt.Errorf("%q is no host: write bdc.example.net, *.example.net, 192.0.2.7 or 10.1.0.0/16, a host with :port if only that is meant", text)
+			return Policy{}, fmt.Errorf("%q is no host: write files.example.net, *.example.net, 192.0.2.7 or 10.1.0.0/16, a host with :port if only that is meant", text)
 		}
 		h := hostPattern{name: strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), port: u.Port()}
 		h.name, h.subdomains = strings.CutPrefix(h.name, "*.")
@@ -90,34 +97,43 @@ func (p Policy) address(a netip.Addr) bool {
 		!a.IsLinkLocalUnicast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
-// maxURL is the longest URL of a collector (Profile.{i}.HTTP.URL).
-const maxURL = 2048
-
-// Check reads a collector's URL and reports why it cannot be one. Whether the
-// addresses of a host name are allowed is known when it is connected to.
-func (p Policy) Check(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || len(text) > maxURL:
-		return nil, errors.New("is not a URL of a collector; want for example https://bdc.example.net/reports")
-	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Opaque != "":
-		return nil, errors.New("is not the URL of a collector: want http:// or https:// and a host")
-	case u.User != nil:
-		return nil, errors.New("has credentials in it: set HTTP.Username and HTTP.Password")
-	}
+// Check reports why a server cannot be connected to, as far as its URL tells:
+// whether the addresses of a host name are allowed is known when it is connected
+// to.
+func (p Policy) Check(u *url.URL) error {
 	if p.host(u.Hostname(), portOf(u)) {
-		return u, nil
+		return nil
 	}
+	allowed := p.open() || len(p.prefixes) > 0 // by an address that it may have
 	if a, err := netip.ParseAddr(u.Hostname()); err == nil {
-		if !p.address(a) {
-			return nil, fmt.Errorf("%w: %s", ErrForbidden, u.Host)
+		allowed = p.address(a)
+	}
+	if !allowed {
+		return fmt.Errorf("%w: %s", ErrForbidden, u.Host)
+	}
+	return nil
+}
+
+// DialContext returns the function of an http.Transport that connects where the
+// Policy allows it. What a name has led to is looked at when it is connected to,
+// so neither a redirect nor another answer of the DNS gets around it; an HTTP proxy
+// would, since it is the proxy that connects then.
+func (p Policy) DialContext(timeout time.Duration) func(ctx context.Context, network, address string) (net.Conn, error) {
+	byName := &net.Dialer{Timeout: timeout}
+	byAddress := &net.Dialer{Timeout: timeout, Control: func(_, address string, _ syscall.RawConn) error {
+		a, err := netip.ParseAddrPort(address)
+		if err != nil || !p.address(a.Addr()) {
+			return fmt.Errorf("%w: %s", ErrForbidden, address)
 		}
-		return u, nil
+		return nil
+	}}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, port, err := net.SplitHostPort(address)
+		if err == nil && p.host(host, port) {
+			return byName.DialContext(ctx, network, address)
+		}
+		return byAddress.DialContext(ctx, network, address)
 	}
-	if !p.open() && len(p.prefixes) == 0 {
-		return nil, fmt.Errorf("%w: %s", ErrForbidden, u.Host)
-	}
-	return u, nil
 }
 
 func portOf(u *url.URL) string {
