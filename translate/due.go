@@ -36,6 +36,9 @@ func (r *Record) nextDue() (next time.Time) {
 			next = sooner(next, at)
 		}
 	}
+	if len(r.ImageChanges) > 0 {
+		next = sooner(next, r.ImageChanges[0].Again)
+	}
 	return sooner(next, r.NextPoll)
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,8 +30,8 @@ type Firmware struct {
 	Ended bool   `json:"ended,omitempty"`
 
 	// Shown are states of images of a CPE that has a table of them, by their
-	// objects, which the CPE itself knows nothing of: the bridge is at work on
-	// them, or what it got was not valid.
+	// objects, which the CPE itself knows nothing of, or of which nothing was read
+	// yet: the bridge is at work on them, or has ended.
 	Shown map[string]ImageStatus `json:"shown,omitempty"`
 }
 
@@ -138,12 +139,16 @@ type ImageTask struct {
 	From  time.Time `json:"from,omitzero"`
 	Until time.Time `json:"until,omitzero"`
 	Later []Window  `json:"later,omitempty"`
+
+	Retries int `json:"retries,omitempty"` // that are left in the window
 }
 
-// Window is a time window, in seconds from when the command was given.
+// Window is a time window that the bridge keeps, in seconds from when the command was given.
 type Window struct {
 	Start uint32 `json:"start"`
 	End   uint32 `json:"end"`
+
+	Retries int `json:"retries,omitempty"` // after the first attempt in it
 }
 
 func (t *ImageTask) kind() string {
@@ -151,11 +156,6 @@ func (t *ImageTask) kind() string {
 		return "Activate"
 	}
 	return "FirmwareDownload"
-}
-
-// keep makes a window the one that the bridge waits for.
-func (t *ImageTask) keep(asked time.Time, w Window) {
-	t.From, t.Until = asked.Add(time.Duration(w.Start)*time.Second), asked.Add(time.Duration(w.End)*time.Second)
 }
 
 // wait sets until when an operation waits for the CPE: to the end of its window,
@@ -217,8 +217,7 @@ func (r *Record) imageSent(op *Operation) {
 		return
 	}
 	if op.Image.Object != "" {
-		r.Firmware.show(op.Image.Object, "")
-		return
+		return // it is Downloading still, now by the CPE
 	}
 	f := &r.Firmware
 	f.Next, f.File, f.From, f.Ended = op.Image.Row, op.Transfer.File, r.Software, false
@@ -261,8 +260,14 @@ func (r *Record) imageEnded(op *Operation) {
 // done to it; "" for that which it has by itself.
 func (op *Operation) shownEnd(now ImageStatus) ImageStatus {
 	switch {
-	case op.Result.Code == 0, op.Result.Code == usp.ErrCommandCanceled:
+	case op.Result.Code == usp.ErrCommandCanceled && (now == ImageDownloading || now == ImageValidating):
 		return ""
+	case op.Result.Code == usp.ErrCommandCanceled:
+		return now
+	case op.Result.Code == 0 && (op.Image.Activate || op.Image.AutoActivate):
+		return ImageActive
+	case op.Result.Code == 0:
+		return ImageAvailable
 	case op.Image.Activate:
 		return ImageActivationFailed
 	case !op.Told.IsZero():
@@ -271,6 +276,19 @@ func (op *Operation) shownEnd(now ImageStatus) ImageStatus {
 		return now
 	}
 	return ImageDownloadFailed
+}
+
+// imagesRead leaves the CPE's images to be shown as they were read just now, but
+// for what the CPE does not know: what is at work on them, and what has failed,
+// unless it has another firmware since.
+func (r *Record) imagesRead(updated bool) {
+	r.Firmware.Shown = maps.Clone(r.Firmware.Shown)
+	maps.DeleteFunc(r.Firmware.Shown, func(object string, s ImageStatus) bool {
+		busy := slices.ContainsFunc(r.Operations, func(op *Operation) bool {
+			return op.Image != nil && op.Image.Object == object && op.State != OperationEnded
+		})
+		return !busy && (updated || s == ImageAvailable || s == ImageActive)
+	})
 }
 
 // imageRuns makes the image that the CPE was told to run the active one, if the
@@ -304,5 +322,4 @@ func (r *Record) imageFollows(old *Record, booted bool) {
 	}
 	s := r.Firmware.slot(r.Firmware.active())
 	s.Name, s.File, s.Log = "", "", ""
-	r.Firmware.Shown = nil
 }

@@ -163,14 +163,11 @@ func (b *Bridge) activateImage(ctx context.Context, dev *device, call agent.Call
 func (t *ImageTask) keepWindows(now time.Time, windows []cwmp.TimeWindow) error {
 	for i, w := range windows {
 		if w.WindowMode != "1 At Any Time" && w.WindowMode != "2 Immediately" {
-			return usp.Errorf(usp.ErrInvalidCommandArguments, "", "TimeWindow.%d.Mode: this CPE takes no schedule, and the bridge can wait for a time only: AnyTime or Immediately", i+1)
+			return usp.Errorf(usp.ErrInvalidCommandArguments, "", "TimeWindow.%d.Mode: this CPE takes no schedule, or none of so many windows, and the bridge can wait for a time only: AnyTime or Immediately", i+1)
 		}
-		t.Later = append(t.Later, Window{w.WindowStart, w.WindowEnd})
+		t.Later = append(t.Later, Window{w.WindowStart, w.WindowEnd, retriesOf(w)})
 	}
-	if len(t.Later) > 0 {
-		t.keep(now, t.Later[0])
-		t.Later = t.Later[1:]
-	}
+	t.next(now, now)
 	return nil
 }
 
@@ -195,25 +192,6 @@ func (b *Bridge) scheduleHere(ctx context.Context, cpe acs.Caller, base string, 
 		return b.carry(ctx, cpe, base, dev, again)
 	}
 	return err
-}
-
-// nextWindow has an operation wait for its next time window, since the CPE has not
-// come in the one before; false if there is none.
-func (b *Bridge) nextWindow(ctx context.Context, dev *device, op *Operation) (waits bool, err error) {
-	if op.Image == nil || len(op.Image.Later) == 0 {
-		return false, nil
-	}
-	return b.changeOperation(ctx, dev, op.Request, &store.Batch{}, func(_ *Record, op *Operation) bool {
-		if op.State != OperationWaiting {
-			return false
-		}
-		task := *op.Image
-		task.keep(op.Asked, task.Later[0])
-		task.Later = task.Later[1:]
-		op.Image = &task
-		op.wait(b.now())
-		return true
-	})
 }
 
 // bootImage activates an image of a CPE that has a table of them: it is made the

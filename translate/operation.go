@@ -174,6 +174,9 @@ func (b *Bridge) begin(dev *device, op *Operation) {
 // keepOperations makes rec the device's record, with its entry in the index of
 // what is due. dev.mu is held.
 func (b *Bridge) keepOperations(dev *device, rec *Record, batch *store.Batch) (durable func(context.Context) error) {
+	if b.noteImages(dev.state.Load(), &change{rec: rec}) {
+		b.inBackground(dev, func(ctx context.Context) { b.tell(ctx, dev) })
+	}
 	b.schedule(dev.key, rec, rec.nextDue(), batch)
 	dev.apply(change{rec: rec}, batch)
 	return b.keep(dev, batch)
@@ -207,6 +210,11 @@ func (b *Bridge) end(ctx context.Context, dev *device, request uint32, result *O
 	dev.mu.Lock()
 	rec := dev.state.Load().rec.clone()
 	var batch store.Batch
+	if b.retry(dev, rec, request, result, &batch, from...) {
+		durable := b.keepOperations(dev, rec, &batch)
+		dev.mu.Unlock()
+		return false, durable(ctx)
+	}
 	ended := rec.endOperation(request, result, b.now(), &batch, from...)
 	if ended == nil {
 		dev.mu.Unlock()
@@ -230,10 +238,7 @@ func (r *Record) endOperation(request uint32, result *OperationResult, now time.
 	}
 	op := *r.Operations[i]
 	op.State, op.Result, op.Deadline, op.NotBefore = OperationEnded, result, now.Add(tellAgain), time.Time{}
-	for _, name := range op.Grants {
-		batch.Delete(grantKey(name))
-	}
-	op.Grants, op.Secret = nil, nil
+	op.revoke(batch)
 	r.Operations = slices.Clone(r.Operations)
 	r.Operations[i] = &op
 	r.hear(op.Key)
@@ -242,6 +247,14 @@ func (r *Record) endOperation(request uint32, result *OperationResult, now time.
 	r.Rediscover = r.Rediscover || result.Code == 0 && fetched
 	r.imageEnded(&op)
 	return &op
+}
+
+// revoke makes void what an operation needed to be carried out.
+func (op *Operation) revoke(batch *store.Batch) {
+	for _, name := range op.Grants {
+		batch.Delete(grantKey(name))
+	}
+	op.Grants, op.Secret = nil, nil
 }
 
 // ended tells of an operation whose end is durable. The agent is told in the
@@ -278,12 +291,14 @@ func (op *Operation) kind() string {
 	return "ChangeDUState"
 }
 
-// tell tells the agent of operations that have ended, and forgets them. What
-// could not be told is due again.
+// tell tells the agent of states of images and of operations that have ended, and
+// forgets them. What could not be told is due again.
 func (b *Bridge) tell(ctx context.Context, dev *device) {
 	dev.telling.Lock()
 	defer dev.telling.Unlock()
-	for _, op := range dev.state.Load().rec.Operations {
+	s := dev.state.Load()
+	b.tellImages(ctx, dev, s) // the states of an image that an operation has ended in come first
+	for _, op := range s.rec.Operations {
 		if op.State != OperationEnded {
 			continue
 		}

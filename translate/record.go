@@ -99,8 +99,9 @@ type Record struct {
 	Heard      []string     `json:"heard,omitempty"`
 	Due        int64        `json:"due,omitempty"`
 
-	Firmware  Firmware             `json:"firmware,omitzero"`   // images of a CPE that has no table of them
-	Arguments map[cwmp.Path]string `json:"arguments,omitempty"` // of diagnostics: the values that the CPE had by itself
+	Firmware     Firmware             `json:"firmware,omitzero"`       // images of a CPE that has no table of them
+	ImageChanges []ImageChange        `json:"image_changes,omitempty"` // oldest first
+	Arguments    map[cwmp.Path]string `json:"arguments,omitempty"`     // of diagnostics: the values that the CPE had by itself
 }
 
 // PendingReboot remembers who asked for the reboot that the next Boot! tells of.

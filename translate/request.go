@@ -88,7 +88,7 @@ func (b *Bridge) take(ctx context.Context, s *acs.Session, dev *device, r report
 		if r.note != nil {
 			r.note(c.rec)
 		}
-		if r.op != nil {
+		if r.op != nil && !b.retry(dev, c.rec, r.op.Request, r.result, &c.batch, OperationSent, OperationAccepted) {
 			ended = c.rec.endOperation(r.op.Request, r.result, b.now(), &c.batch, OperationSent, OperationAccepted)
 		}
 		b.schedule(dev.key, c.rec, c.rec.nextDue(), &c.batch)
@@ -123,6 +123,9 @@ func (b *Bridge) untake(dev *device, before *Record, r report, ended *Operation)
 		if i := slices.Index(rec.Operations, ended); i >= 0 {
 			rec.Operations = slices.Clone(rec.Operations)
 			rec.Operations[i] = before.operation(ended.Request)
+		}
+		if ended.Image != nil {
+			rec.Firmware = before.Firmware
 		}
 	}
 	rec.Heard = slices.DeleteFunc(slices.Clone(rec.Heard), func(mark string) bool {

@@ -166,6 +166,7 @@ func (b *Bridge) learn(ctx context.Context, dev *device, d *discovery) error {
 		next, created, deleted, _ := program.Reconcile(t, numbers)
 		rec := old.rec.clone()
 		rec.Unannounced = rec.Unannounced || rec.Template == ""
+		rec.imagesRead(rec.DiscoveredSW != rec.Software)
 		rec.Root, rec.Template, rec.DiscoveredSW = d.root, tpl.ID(), rec.Software
 		rec.Discovered, rec.Rediscover = d.started, false
 		rec.DiscoveryFailures, rec.DiscoveryError, rec.DiscoveryNext = 0, "", time.Time{}

@@ -27,6 +27,10 @@ func (b *Bridge) spread(ctx context.Context, dev *device, p news) (old *snapshot
 	dev.mu.Lock()
 	old = dev.state.Load()
 	c, events := p(old)
+	if c.rec != nil && b.noteImages(old, &c) {
+		b.schedule(dev.key, c.rec, c.rec.nextDue(), &c.batch)
+		b.inBackground(dev, func(ctx context.Context) { b.tell(ctx, dev) })
+	}
 	now := c.onto(old)
 	dev.state.Store(now)
 	if c.tree != nil {

@@ -31,8 +31,7 @@ func (c *compiler) images() {
 		"Device.DeviceInfo.ActiveFirmwareImage", "Device.DeviceInfo.BootFirmwareImage",
 	} {
 		n := c.node(path)
-		// They are made when they are asked for, and follow what the bridge does.
-		n.Kind, n.Access, n.Change = dm.Param, dm.ReadOnly, dm.ValueChangeWillIgnore
+		n.Kind, n.Access = dm.Param, dm.ReadOnly
 		c.binds[n].own = strings.TrimPrefix(path, "Device.")
 	}
 }
