@@ -73,7 +73,10 @@ func (b *Bridge) carry(ctx context.Context, cpe acs.Caller, base string, dev *de
 	case op.State == OperationEnded:
 		b.inBackground(dev, func(ctx context.Context) { b.tell(ctx, dev) })
 		return nil
-	case op.State == OperationFetching || op.State == OperationWaiting && op.early(b.now()):
+	case op.State == OperationFetching:
+		b.begin(dev, op) // if the bridge that was at it has ended since
+		return nil
+	case op.State == OperationWaiting && op.early(b.now()):
 		return nil
 	case op.Diagnostic != nil:
 		return b.diagnose(ctx, cpe, dev, op)
