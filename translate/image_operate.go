@@ -226,36 +226,31 @@ func (b *Bridge) bootImage(ctx context.Context, cpe acs.Caller, dev *device, op 
 	return b.accept(ctx, dev, op.Request)
 }
 
-// imageBooted looks whether a CPE runs the image that it was told to boot.
+// imageBooted looks whether a CPE runs the image that it was told to boot. That it
+// does is proof enough: the bridge can have missed the Inform of the boot.
 func (b *Bridge) imageBooted(ctx context.Context, cpe acs.Caller, dev *device, op *Operation) error {
 	rec := dev.state.Load().rec
-	booted := rec.LastBoot.After(op.Told)
-	if !booted && op.State == OperationSent && op.Sends < maxSends {
-		_, err := b.changeOperation(ctx, dev, op.Request, &store.Batch{}, func(_ *Record, op *Operation) bool {
+	active := rec.Root + "DeviceInfo.ActiveFirmwareImage"
+	now, err := b.diagnosticValues(ctx, cpe, dev, []cwmp.Path{active})
+	if err != nil {
+		return err
+	}
+	switch booted := rec.LastBoot.After(op.Told); {
+	case sameText(now[active], op.Image.Object):
+		_, err = b.end(ctx, dev, op.Request, &OperationResult{})
+	case booted:
+		b.giveUp(ctx, dev, op, fmt.Sprintf("the CPE has booted %s, not the image that it was told to", now[active]))
+	case op.State == OperationSent && op.Sends < maxSends:
+		_, err = b.changeOperation(ctx, dev, op.Request, &store.Batch{}, func(_ *Record, op *Operation) bool {
 			op.State = OperationWaiting
 			return true
 		})
 		if again := dev.state.Load().rec.operation(op.Request); err == nil && again != nil {
 			return b.bootImage(ctx, cpe, dev, again)
 		}
-		return err
+	case !op.Deadline.After(b.now()):
+		b.giveUp(ctx, dev, op, "the CPE has not rebooted in time")
 	}
-	if !booted {
-		if !op.Deadline.After(b.now()) {
-			b.giveUp(ctx, dev, op, "the CPE has not rebooted in time")
-		}
-		return nil
-	}
-	active := rec.Root + "DeviceInfo.ActiveFirmwareImage"
-	now, err := b.diagnosticValues(ctx, cpe, dev, []cwmp.Path{active})
-	if err != nil {
-		return err
-	}
-	if !sameText(now[active], op.Image.Object) {
-		b.giveUp(ctx, dev, op, fmt.Sprintf("the CPE has booted %s, not the image that it was told to", now[active]))
-		return nil
-	}
-	_, err = b.end(ctx, dev, op.Request, &OperationResult{})
 	return err
 }
 
