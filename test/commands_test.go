@@ -432,6 +432,10 @@ func (p *play) events(out map[string]string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	const woken = "Device.LocalAgent.WakeUp!"
+	heard := p.controller.Subscribe(p.cpe.Agent, "Event", woken)
+	p.cpe.Inform(cwmp.Event{Code: cwmp.EventWakeup})
+	p.heard[p.controller.Next(heard).Path] = true
 	for _, e := range all {
 		switch {
 		case !p.has[e.Event]:
@@ -446,8 +450,8 @@ func (p *play) events(out map[string]string) {
 	}
 }
 
-// wasTold returns whether an event was told while commands were run: of boots, of
-// transfers, of software modules.
+// wasTold returns whether an event was told that no parameter stands for: of boots
+// and of waking, of transfers, of software modules.
 func (p *play) wasTold(event string) string {
 	if !p.heard[event] {
 		p.t.Errorf("%s was not told", event)

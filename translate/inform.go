@@ -90,6 +90,10 @@ func (b *Bridge) claimEndpoint(ctx context.Context, id cwmp.DeviceID) (usp.Endpo
 	return "", fmt.Errorf("no endpoint id is free for %s", id.Key())
 }
 
+// wakeUpEvent is TR-181 Device.LocalAgent.WakeUp!, which is "13 WAKEUP": the CPE has
+// left its standby. The agent serves the object.
+var wakeUpEvent = dm.Ref{Node: &dm.Node{Name: "WakeUp!", Path: "Device.LocalAgent.WakeUp!", Kind: dm.Event, Local: true}}
+
 // takeInform updates the device by its Inform.
 func (b *Bridge) takeInform(ctx context.Context, dev *device, s *acs.Session, inform *cwmp.Inform) error {
 	return b.publish(ctx, dev, func(old *snapshot) (c change, events func(old, now *snapshot) []agent.Event) {
@@ -97,7 +101,7 @@ func (b *Bridge) takeInform(ctx context.Context, dev *device, s *acs.Session, in
 		b.cameBy(dev, c.rec, inform)
 		var changed []source
 		var created, deleted []dm.Ref
-		var boot []agent.Event
+		var up []agent.Event
 		if old.tree != nil {
 			values := inform.ParameterList
 			if c.rec.SecondRoot == "" {
@@ -107,11 +111,14 @@ func (b *Bridge) takeInform(ctx context.Context, dev *device, s *acs.Session, in
 			created, deleted = c.reconcile(old.program, old.numbers)
 		}
 		if booted := old.rec.booted(inform, b.now()); booted && old.program != nil {
-			boot = b.bootEvent(old, c.rec, inform)
+			up = b.bootEvent(old, c.rec, inform)
 			c.rec.Reboot = nil
 		}
+		if inform.HasEvent(cwmp.EventWakeup) && old.program != nil {
+			up = append(up, agent.Event{Kind: agent.Occurred, Ref: wakeUpEvent})
+		}
 		return c, func(old, now *snapshot) []agent.Event {
-			return slices.Concat(b.rowEvents(old, now, created, deleted), boot, b.changeEvents(old, now, changed))
+			return slices.Concat(b.rowEvents(old, now, created, deleted), up, b.changeEvents(old, now, changed))
 		}
 	})
 }

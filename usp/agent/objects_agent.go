@@ -107,7 +107,7 @@ func agentObjects() []objectDecl {
 			computed("SupportedFingerprintAlgorithms", dm.TypeString, func(*view, dm.Instance) string { return strings.Join(fingerprintNames(), ",") }),
 		}, commands: []commandDecl{
 			{name: "AddCertificate()", in: []string{"Alias", "Certificate"}, required: []string{"Certificate"}, run: addCertificate},
-		}, events: []eventDecl{{name: "Periodic!"}, {name: "TransferComplete!", args: []string{
+		}, events: []eventDecl{{name: "Periodic!"}, {name: "WakeUp!"}, {name: "TransferComplete!", args: []string{
 			"Command", "CommandKey", "Requestor", "TransferType", "Affected", "TransferURL",
 			"StartTime", "CompleteTime", "FaultCode", "FaultString", "CheckSumAlgorithm", "CheckSum",
 		}}}},
