@@ -143,7 +143,8 @@ type ImageTask struct {
 	Retries int `json:"retries,omitempty"` // that are left in the window
 }
 
-// Window is a time window that the bridge keeps, in seconds from when the command was given.
+// Window is a time window that the bridge keeps, in seconds from when the command
+// was given.
 type Window struct {
 	Start uint32 `json:"start"`
 	End   uint32 `json:"end"`

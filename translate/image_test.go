@@ -387,3 +387,28 @@ func TestImageRefusals(t *testing.T) {
 		}
 	})
 }
+
+// An activation ends when the CPE runs the image, though the bridge has missed the
+// Inform of the boot.
+func TestImageBootMissed(t *testing.T) {
+	r, m := newBenchOf(t, cpesim.Config{Model: cpesim.TR181(), Profile: &cpesim.Profile{}}), newMirror(t)
+	if end := r.ended(r.detached(images+"2.Download()", m.args(true))); end.Err != nil {
+		t.Fatal(end.Err)
+	}
+	r.upgraded("6.1.0")
+	const request = 99
+	dev, err := r.bridge.devices.acquire(t.Context(), r.cpe.Identity().Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := r.clock.now()
+	r.bridge.amend(dev, func(rec *Record) {
+		rec.Operations = append(rec.Operations, &Operation{Request: request, Command: images + "2.Activate()", Key: newCommandKey(),
+			State: OperationAccepted, Told: now, Deadline: now.Add(time.Hour), Image: &ImageTask{Row: 2, Object: images + "2", Activate: true}})
+	})
+	r.bridge.devices.release(dev)
+	r.inform()
+	if end := r.ended(request); end.Err != nil {
+		t.Error(end.Err)
+	}
+}

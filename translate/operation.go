@@ -3,8 +3,6 @@ package translate
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -383,27 +381,4 @@ func (m *model) Cancel(ctx context.Context, request uint32) error {
 		return over // the CPE has told of its end meanwhile
 	}
 	return err
-}
-
-// failed returns the result of an operation that an error has ended.
-func failedBy(err error) *OperationResult {
-	e := commandError(err)
-	return &OperationResult{Code: e.Code, Text: e.Msg}
-}
-
-// commandError says in terms of commands why something asked of a CPE failed:
-// arguments that it does not take are those of the command.
-func commandError(err error) *usp.Error {
-	var f *cwmp.Fault
-	if !errors.As(err, &f) {
-		return uspError(err, "")
-	}
-	code := uspCode(f.Code)
-	switch {
-	case f.Code == cwmp.FaultInvalidArguments:
-		code = usp.ErrInvalidCommandArguments
-	case code != usp.ErrRequestDenied && code != usp.ErrResourcesExceeded && code != usp.ErrInternal:
-		code = usp.ErrCommandFailure
-	}
-	return &usp.Error{Code: code, Msg: fmt.Sprintf("the CPE refused: %v", f), Cause: err}
 }
