@@ -19,7 +19,6 @@ import (
 	"github.com/uspbridge/uspbridge/cwmp/connreq"
 	"github.com/uspbridge/uspbridge/cwmp/cpesim"
 	"github.com/uspbridge/uspbridge/cwmp/fileserver"
-	"github.com/uspbridge/uspbridge/outbound"
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/store/bolt"
 	"github.com/uspbridge/uspbridge/store/seal"
@@ -211,11 +210,7 @@ func (r *bench) start() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	loopback, err := outbound.NewPolicy([]string{"127.0.0.1"}) // httptest's servers
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	files, err := fileserver.New(fileserver.Config{Dir: filepath.Join(r.dir, "files"), Grants: b, Policy: loopback, Now: r.clock.now})
+	files, err := fileserver.New(fileserver.Config{Dir: filepath.Join(r.dir, "files"), Grants: b, Now: r.clock.now})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -18,13 +18,13 @@ import (
 	"github.com/uspbridge/uspbridge/cwmp/connreq"
 	"github.com/uspbridge/uspbridge/cwmp/credential"
 	"github.com/uspbridge/uspbridge/cwmp/fileserver"
-	"github.com/uspbridge/uspbridge/outbound"
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/store/bolt"
 	"github.com/uspbridge/uspbridge/store/seal"
 	"github.com/uspbridge/uspbridge/translate"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent"
+	"github.com/uspbridge/uspbridge/usp/agent/bulk"
 	"github.com/uspbridge/uspbridge/usp/mtp"
 	"github.com/uspbridge/uspbridge/usp/relay"
 )
@@ -201,13 +201,13 @@ func (b *bridge) newJoint(ctx context.Context, template translate.EndpointTempla
 // openFiles makes the file server for CPE.
 func (b *bridge) openFiles(metrics *prometheus.Registry) (err error) {
 	c := b.cfg.CWMP.Files
-	policy, err := outbound.NewPolicy(c.Allow)
+	policy, err := bulk.NewPolicy(c.Allow)
 	if err != nil {
 		return fmt.Errorf("cwmp.files.allow: %w", err)
 	}
 	b.files, err = fileserver.New(fileserver.Config{
 		Dir: b.cfg.filesDir(), Grants: b.joint, MaxUpload: int64(c.MaxUpload), MaxImage: int64(c.MaxImage), MaxImages: int64(c.MaxImages),
-		Policy: policy, Log: b.log, Metrics: metrics,
+		Servers: policy, Log: b.log, Metrics: metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("cwmp.files.dir: %w", err)

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/uspbridge/uspbridge/outbound"
 	"github.com/uspbridge/uspbridge/usp/agent"
+	"github.com/uspbridge/uspbridge/usp/agent/bulk"
 )
 
 // BulkDataConfig says which collectors bulk data may be reported to, and bounds
@@ -40,7 +40,7 @@ func (l *configLoader) checkBulkData(c BulkDataConfig) {
 // checkAllow checks the patterns of servers that the bridge may connect to.
 func (l *configLoader) checkAllow(key string, patterns []string) {
 	for i, pattern := range patterns {
-		if _, err := outbound.NewPolicy([]string{pattern}); err != nil {
+		if _, err := bulk.NewPolicy([]string{pattern}); err != nil {
 			l.wrong(fmt.Sprintf("%s[%d]", key, i), "%v", err)
 		}
 	}
@@ -48,7 +48,7 @@ func (l *configLoader) checkAllow(key string, patterns []string) {
 
 // settings returns the configuration for the agents.
 func (c BulkDataConfig) settings() (agent.BulkConfig, error) {
-	policy, err := outbound.NewPolicy(c.Allow)
+	policy, err := bulk.NewPolicy(c.Allow)
 	if err != nil {
 		return agent.BulkConfig{}, fmt.Errorf("usp.bulk_data.allow: %w", err)
 	}

@@ -78,15 +78,17 @@ func (w Image) check() (hash.Hash, []byte, error) {
 	return h, sum, nil
 }
 
-// CheckImage reports why an image cannot be wanted. It fails with
-// outbound.ErrForbidden if the operator does not allow its server.
+// CheckImage reports why an image cannot be wanted, among others because the
+// operator does not allow its server.
 func (s *Server) CheckImage(w Image) error {
 	u, err := url.Parse(w.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return errors.New("it is no URL of http or https")
 	}
-	if err := s.cfg.Policy.Check(u); err != nil {
-		return err
+	if s.cfg.Servers != nil {
+		if err := s.cfg.Servers.Check(u); err != nil {
+			return err
+		}
 	}
 	_, _, err = w.check()
 	return err

@@ -1,11 +1,14 @@
 package fileserver
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,7 +18,6 @@ import (
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp/acs"
-	"github.com/uspbridge/uspbridge/outbound"
 )
 
 // source serves one content, by a handler, and counts what it is asked for.
@@ -42,7 +44,7 @@ func sumOf(text string) string {
 func imageServer(t *testing.T, change func(*Config)) (s *Server, now *atomic.Int64) {
 	t.Helper()
 	now = new(atomic.Int64)
-	cfg := Config{Dir: t.TempDir(), Grants: noGrants{}, Policy: loopback(t), Now: func() time.Time { return time.Now().Add(time.Duration(now.Load())) }}
+	cfg := Config{Dir: t.TempDir(), Grants: noGrants{}, Now: func() time.Time { return time.Now().Add(time.Duration(now.Load())) }}
 	if change != nil {
 		change(&cfg)
 	}
@@ -58,38 +60,37 @@ func imageServer(t *testing.T, change func(*Config)) (s *Server, now *atomic.Int
 	return s, now
 }
 
-// loopback allows what httptest serves.
-func loopback(t *testing.T) outbound.Policy {
-	t.Helper()
-	p, err := outbound.NewPolicy([]string{"127.0.0.1"})
-	if err != nil {
-		t.Fatal(err)
+// refusing are Servers that allow all but one host and port.
+type refusing string
+
+var errRefused = errors.New("not this server")
+
+func (r refusing) Check(u *url.URL) error {
+	if u.Host == string(r) {
+		return errRefused
 	}
-	return p
+	return nil
 }
 
-// What only the bridge's host is meant to reach cannot be fetched through it, not
-// by a name that leads there nor by a redirect.
-func TestForbiddenSource(t *testing.T) {
-	url, asked := source(t, serving("secret"))
-	port := url[strings.LastIndexByte(url, ':'):]
-	redirecting, _ := source(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, url, http.StatusFound) })
-	for _, c := range []struct {
-		allow []string
-		url   string
-	}{
-		{nil, url},
-		{nil, "http://localhost" + port},
-		{[]string{"images.example.net"}, url},
-		{[]string{strings.TrimPrefix(redirecting, "http://")}, redirecting},
-	} {
-		policy, err := outbound.NewPolicy(c.allow)
-		if err != nil {
-			t.Fatal(err)
+func (r refusing) DialContext(timeout time.Duration) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if strings.HasSuffix(address, string(r)[strings.LastIndexByte(string(r), ':'):]) {
+			return nil, errRefused
 		}
-		s, _ := imageServer(t, func(cfg *Config) { cfg.Policy = policy })
-		if _, _, err := s.Fetch(t.Context(), Image{URL: c.url}); !errors.Is(err, outbound.ErrForbidden) {
-			t.Errorf("%s with %v allowed: %v", c.url, c.allow, err)
+		return (&net.Dialer{Timeout: timeout}).DialContext(ctx, network, address)
+	}
+}
+
+// What the operator does not allow is not fetched, not by a name that leads there
+// nor by a redirect.
+func TestForbiddenSource(t *testing.T) {
+	there, asked := source(t, serving("secret"))
+	host := strings.TrimPrefix(there, "http://")
+	redirecting, _ := source(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, there, http.StatusFound) })
+	for _, from := range []string{there, "http://localhost" + host[strings.LastIndexByte(host, ':'):], redirecting} {
+		s, _ := imageServer(t, func(cfg *Config) { cfg.Servers = refusing(host) })
+		if _, _, err := s.Fetch(t.Context(), Image{URL: from}); !errors.Is(err, errRefused) {
+			t.Errorf("%s: %v", from, err)
 		}
 	}
 	if n := asked.Load(); n > 0 {

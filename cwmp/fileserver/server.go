@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -17,7 +19,6 @@ import (
 
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/acs"
-	"github.com/uspbridge/uspbridge/outbound"
 )
 
 // Grant is what a token opens.
@@ -57,11 +58,21 @@ type Config struct {
 	MaxEach      int           // of these, of one token; 4
 	Stall        time.Duration // a transfer in which less than 32 KiB, or the rest, moves in so long is broken off; 2 min
 
-	Policy outbound.Policy // where files for CPE may be fetched
+	Servers Servers // where files for CPE may be fetched; nil: anywhere
 
 	Log     *slog.Logger          // nothing is logged if nil
 	Metrics prometheus.Registerer // nothing is registered if nil
 	Now     func() time.Time      // default time.Now
+}
+
+// Servers says which servers may be connected to: a controller names them, but the
+// bridge connects, from inside the operator's network.
+type Servers interface {
+	// Check reports why a server cannot be connected to, as far as its URL tells.
+	Check(u *url.URL) error
+	// DialContext returns the function that connects, which looks at what a name has
+	// led to.
+	DialContext(timeout time.Duration) func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Server is an http.Handler for the paths below Prefix.
@@ -114,7 +125,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{cfg: cfg, running: map[string]int{}, fetches: map[string]*fetching{}, turns: make(chan struct{}, maxFetches), client: newClient(cfg.Policy)}
+	s := &Server{cfg: cfg, running: map[string]int{}, fetches: map[string]*fetching{}, turns: make(chan struct{}, maxFetches), client: newClient(cfg.Servers)}
 	s.life, s.stop = context.WithCancel(context.Background())
 	var err error
 	if s.digest, err = acs.NewDigest(acs.DigestConfig{Realm: realm, Credentials: granted{}}); err != nil {
@@ -148,9 +159,12 @@ func (s *Server) Close() error {
 }
 
 // newClient returns the client by which images are fetched.
-func newClient(policy outbound.Policy) *http.Client {
+func newClient(servers Servers) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy, transport.DialContext = nil, policy.DialContext(dialTimeout)
+	transport.Proxy, transport.DialContext = nil, (&net.Dialer{Timeout: dialTimeout}).DialContext
+	if servers != nil {
+		transport.DialContext = servers.DialContext(dialTimeout)
+	}
 	transport.MaxConnsPerHost, transport.ResponseHeaderTimeout = maxFetches, time.Minute
 	return &http.Client{Transport: transport, CheckRedirect: func(req *http.Request, via []*http.Request) error {
 		switch {

@@ -5,14 +5,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/uspbridge/uspbridge/outbound"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent/bulk"
 )
 
 // BulkConfig bounds bulk data collection. Zero fields get defaults.
 type BulkConfig struct {
-	Policy outbound.Policy
+	Policy bulk.Policy
 	Roots  *x509.CertPool // of collectors' certificates; nil: the system's
 
 	MinInterval time.Duration // the shortest ReportingInterval, whole seconds (default 1 min)

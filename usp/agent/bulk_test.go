@@ -13,10 +13,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/uspbridge/uspbridge/outbound"
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/store/seal"
 	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/agent/bulk"
 	"github.com/uspbridge/uspbridge/usp/dm"
 	"github.com/uspbridge/uspbridge/usp/mtp"
 	"github.com/uspbridge/uspbridge/usp/usppb"
@@ -91,7 +91,7 @@ func (c *bulkCollector) uri() string {
 // bulkBench is a bench that may report to loopback.
 func bulkBench(t testing.TB, change ...func(*Config)) *bench {
 	t.Helper()
-	policy, err := outbound.NewPolicy([]string{"127.0.0.0/8"})
+	policy, err := bulk.NewPolicy([]string{"127.0.0.0/8"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/uspbridge/uspbridge/outbound"
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent/bulk"
@@ -144,7 +143,7 @@ func profileCheck(c *rowChange) error {
 		return invalid("ReportingInterval", usp.ErrInvalidValue, "the shortest interval is MinReportingInterval, "+strconv.FormatInt(least, 10)+" s")
 	}
 	if text := c.get("HTTP.URL"); text != "" && given("HTTP.URL") {
-		if err := h.bulk.client.Check(text); errors.Is(err, outbound.ErrForbidden) {
+		if err := h.bulk.client.Check(text); errors.Is(err, bulk.ErrForbidden) {
 			return invalid("HTTP.URL", usp.ErrRequestDenied, err.Error())
 		} else if err != nil {
 			return invalid("HTTP.URL", usp.ErrInvalidValue, "the value "+err.Error())

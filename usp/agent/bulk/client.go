@@ -16,8 +16,6 @@ import (
 	"github.com/icholy/digest"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
-
-	"github.com/uspbridge/uspbridge/outbound"
 )
 
 // The bounds of an upload.
@@ -32,7 +30,7 @@ const (
 
 // ClientConfig is what a Client needs.
 type ClientConfig struct {
-	Policy outbound.Policy
+	Policy Policy
 	Roots  *x509.CertPool // nil: the system's
 	Agent  string         // User-Agent; "": Go's
 	Most   int            // uploads to one collector at once; 0: any number

@@ -19,8 +19,6 @@ import (
 
 	"github.com/icholy/digest"
 	"go.uber.org/goleak"
-
-	"github.com/uspbridge/uspbridge/outbound"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -74,7 +72,7 @@ func newClient(t *testing.T, roots *x509.CertPool, patterns ...string) *Client {
 	if patterns == nil {
 		patterns = []string{"127.0.0.0/8"}
 	}
-	p, err := outbound.NewPolicy(patterns)
+	p, err := NewPolicy(patterns)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +268,7 @@ func TestPolicyOfAddresses(t *testing.T) {
 	byName := fmt.Sprintf("http://localhost:%d/", port)
 	client := NewClient(ClientConfig{})
 	t.Cleanup(client.Close)
-	if err := client.Send(context.Background(), upload(byName)); !errors.Is(err, outbound.ErrForbidden) || len(c.got()) != 0 {
+	if err := client.Send(context.Background(), upload(byName)); !errors.Is(err, ErrForbidden) || len(c.got()) != 0 {
 		t.Errorf("localhost by default: %v", err)
 	}
 	if err := newClient(t, nil, "localhost").Send(context.Background(), upload(byName)); err != nil {
@@ -279,7 +277,7 @@ func TestPolicyOfAddresses(t *testing.T) {
 	// A redirect leads nowhere else.
 	outside := newCollector(t, false, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, c.URL, http.StatusTemporaryRedirect) })
 	allowed := outside.Listener.Addr().String()
-	if err := newClient(t, nil, allowed).Send(context.Background(), upload(outside.URL)); !errors.Is(err, outbound.ErrForbidden) || len(c.got()) != 1 {
+	if err := newClient(t, nil, allowed).Send(context.Background(), upload(outside.URL)); !errors.Is(err, ErrForbidden) || len(c.got()) != 1 {
 		t.Errorf("redirected: %v, %d", err, len(c.got()))
 	}
 }

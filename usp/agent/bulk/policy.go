@@ -1,7 +1,4 @@
-// Package outbound says which servers the bridge connects to because a controller
-// has named them: collectors of bulk data, and where files for CPE are fetched. It
-// knows URLs and addresses only, and stands between either protocol and the network.
-package outbound
+package bulk
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package outbound
+package bulk
 
 import (
 	"net/url"
