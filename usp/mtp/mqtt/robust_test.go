@@ -200,6 +200,34 @@ func TestRetainedRecordIsDropped(t *testing.T) {
 	}
 }
 
+// The bridge publishes where it listens: on the topics of native agents.
+func TestOwnRecordsAreNotHeard(t *testing.T) {
+	for _, tt := range []struct {
+		version, group string
+		hears          bool
+	}{{version5, "", false}, {version5, "bridges", true}, {version311, "", true}} {
+		t.Run(tt.version+" "+tt.group, func(t *testing.T) {
+			b := startBroker(t, "", packets.Properties{})
+			tr := newTransport(t, Config{Broker: "tcp://" + b.address, Version: tt.version, ShareGroup: tt.group, Topic: "usp/agent/{endpoint_id}"})
+			h := mtptest.NewRecorder()
+			mtptest.Serve(t, tr, h)
+			if err := tr.Send(t.Context(), controller, agent, mtp.Address{Topic: "usp/agent/" + string(agent)}, []byte("own")); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Publish("usp/agent/"+string(agentB), []byte("another's"), false, 1); err != nil {
+				t.Fatal(err)
+			}
+			want := "another's"
+			if tt.hears {
+				want = "own"
+			}
+			if in := mtptest.Wait(t, h.In, "record"); string(in.Record) != want {
+				t.Errorf("heard %q first, want %q", in.Record, want)
+			}
+		})
+	}
+}
+
 func TestWill(t *testing.T) {
 	b := startBroker(t, "", packets.Properties{})
 	tr := newTransport(t, Config{Broker: "tcp://" + b.address, Topic: "usp/agent/{endpoint_id}",

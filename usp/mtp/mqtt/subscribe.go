@@ -3,12 +3,16 @@ package mqtt
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp"
 )
+
+// sharePrefix begins the filter of a shared subscription (MQTT 5, 4.8.2).
+const sharePrefix = "$share/"
 
 // maxSubscriptions bounds what a controller may have one agent subscribe to.
 const maxSubscriptions = 100
@@ -43,7 +47,7 @@ func (t *Transport) inbound(filters map[string]byte, topic string) {
 
 func (t *Transport) shared(filter string) string {
 	if t.cfg.ShareGroup != "" {
-		return "$share/" + t.cfg.ShareGroup + "/" + filter
+		return sharePrefix + t.cfg.ShareGroup + "/" + filter
 	}
 	return filter
 }
@@ -95,8 +99,14 @@ func (c *conn) subscribe(filters map[string]byte) {
 	}
 	slices.Sort(names)
 	for _, f := range names {
-		// What the broker has retained is no message for us: see receive.
-		pk.Filters = append(pk.Filters, packets.Subscription{Filter: f, Qos: filters[f], RetainHandling: 2})
+		pk.Filters = append(pk.Filters, packets.Subscription{
+			Filter: f, Qos: filters[f],
+			RetainHandling: 2, // what the broker has retained is no message for us: see receive
+			// The wildcard covers the topics of native agents, to which we publish
+			// ourselves. 3.1.1 has no such option, and a shared subscription must not
+			// have it (MQTT 5, 3.8.3.1): there the relay knows its own again.
+			NoLocal: c.t.version == 5 && !strings.HasPrefix(f, sharePrefix),
+		})
 	}
 	pk.PacketID = c.ask(names)
 	c.control(pk)

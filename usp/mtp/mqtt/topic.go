@@ -107,7 +107,7 @@ func checkFilter(filter string) error {
 			return fmt.Errorf("mqtt: %q: a wildcard must be a whole level, and # the last", filter)
 		}
 	}
-	if filter == "" || len(filter) > 65535 || strings.Contains(filter, "\x00") || strings.HasPrefix(filter, "$share/") {
+	if filter == "" || len(filter) > 65535 || strings.Contains(filter, "\x00") || strings.HasPrefix(filter, sharePrefix) {
 		return fmt.Errorf("mqtt: %q is not a topic filter", filter)
 	}
 	return nil

@@ -309,11 +309,17 @@ func TestOverWebSocket(t *testing.T) {
 	h := mtptest.NewRecorder()
 	mtptest.Serve(t, tr, h)
 	long := strings.Repeat("0123456789", 20_000)
-	if err := tr.Send(t.Context(), agent, controller, mtp.Address{Topic: "usp/agent/" + string(agent)}, []byte(long)); err != nil {
+	if err := tr.Send(t.Context(), agent, controller, mtp.Address{Topic: "usp/controller/1"}, []byte(long)); err != nil {
+		t.Fatal(err)
+	}
+	if pk := mtptest.Wait(t, b.publishes, "PUBLISH"); string(pk.Payload) != long {
+		t.Errorf("%d bytes at the broker, want %d", len(pk.Payload), len(long))
+	}
+	if err := b.Publish("usp/agent/"+string(agent), []byte(long), false, 1); err != nil {
 		t.Fatal(err)
 	}
 	if in := mtptest.Wait(t, h.In, "record"); string(in.Record) != long {
-		t.Errorf("%d bytes came back, want %d", len(in.Record), len(long))
+		t.Errorf("%d bytes from the broker, want %d", len(in.Record), len(long))
 	}
 }
 
