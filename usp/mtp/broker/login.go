@@ -28,6 +28,7 @@ type login struct {
 	anonymous bool
 	failures  *flood.Limiter
 	hashing   chan struct{} // holds a token for each password being compared
+	verified  *verified     // those that were found right before
 }
 
 // dummyHash is compared where there is no account, so that names cannot be told by
@@ -38,7 +39,7 @@ func newLogin(cfg Config) *login {
 	return &login{
 		accounts: cfg.Accounts, anonymous: cfg.Anonymous, failures: flood.NewLimiter(cfg.WrongPasswords, nil),
 		// Passwords are not to take all processors from those who are in already.
-		hashing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		hashing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), verified: newVerified(),
 	}
 }
 
@@ -116,18 +117,36 @@ func (l *login) password(s shown) (Account, error) {
 	if err != nil && !unknown {
 		return Account{}, err
 	}
-	hash := a.Hash
 	if unknown {
-		hash = []byte(dummyHash)
+		l.compare([]byte(dummyHash), s.password)
 	}
-	l.hashing <- struct{}{}
-	err = bcrypt.CompareHashAndPassword(hash, s.password)
-	<-l.hashing
-	if unknown || err != nil {
+	if unknown || !l.right(a, s.password) {
 		flood.Take(l.failures, s.remote, 0)
 		return Account{}, packets.ErrBadUsernameOrPassword
 	}
 	return a, nil
+}
+
+// right reports whether a password is the account's. That it was before is enough;
+// who guesses finds out nothing sooner by it, for wrong ones are never kept and are
+// counted before one is looked at.
+func (l *login) right(a Account, password []byte) bool {
+	tag := l.verified.tag(a, password)
+	if l.verified.has(tag) {
+		return true
+	}
+	if !l.compare(a.Hash, password) {
+		return false
+	}
+	l.verified.add(tag)
+	return true
+}
+
+// compare has bcrypt look at a password, when a processor is free for it.
+func (l *login) compare(hash, password []byte) (right bool) {
+	l.hashing <- struct{}{}
+	defer func() { <-l.hashing }()
+	return bcrypt.CompareHashAndPassword(hash, password) == nil
 }
 
 // addressOf returns the address of a peer. Of IPv6, a customer's network has a whole
