@@ -84,3 +84,16 @@ func TestEmbeddedBrokerPerAgent(t *testing.T) {
 		return err == nil && got["Device.DeviceInfo.SerialNumber"] == cpe.Identity().SerialNumber
 	})
 }
+
+// TestNativeOnEmbeddedBroker: a native agent there and a controller over WebSocket
+// reach each other.
+func TestNativeOnEmbeddedBroker(t *testing.T) {
+	env, address := withBroker(t, map[string]any{"usp.relay.rules": relayRules})
+	const id = usp.EndpointID("os::NATIVE-1")
+	addBrokerUser(t, env, "native", id)
+	a := newPeer(t, id, testenv.MQTTLinkAs(t, "native", brokerPassword, address, "usp/agent/"+string(id), agentTopic))
+	c := newPeer(t, testenv.DefaultController, env.WebSocketLink(testenv.DefaultController))
+	testenv.Until(t, "the bridge has the controller's connection", func() bool { return env.Metric(`uspbridge_mtp_connections{protocol="WebSocket"}`) == 1 })
+	a.tell(c, "to the topic of its name")
+	c.tell(a, "back")
+}

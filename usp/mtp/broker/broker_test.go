@@ -270,6 +270,7 @@ func TestTopics(t *testing.T) {
 		want  byte
 	}{
 		{agent, "usp/controller/one", own, success}, {agent, "usp/controller/other", "", success},
+		{agent, "usp/agent/" + string(controller), own, success}, // the bridge passes it on
 		{agent, "usp/controller/one/reply-to=" + strings.ReplaceAll(own, "/", "%2F"), "", success},
 		{agent, others, "", notAuthorized}, {agent, own, "", notAuthorized}, {agent, "somewhere", "", notAuthorized},
 		{agent, "usp/controller/one", others, notAuthorized}, {agent, "usp/controller/one/reply-to=" + strings.ReplaceAll(others, "/", "%2F"), "", notAuthorized},

@@ -41,7 +41,9 @@ func (b *Broker) rightsOf(id usp.EndpointID) *rights {
 			if topic == "" {
 				topic = expand(controllerTopic, string(controller))
 			}
-			r.publish = append(r.publish, topic)
+			// What is written to an agent's topic of a controller's name goes to the
+			// bridge, which passes it on to where the controller is.
+			r.publish = append(r.publish, topic, b.agents.Expand(string(controller)))
 		}
 	}
 	r.subscribe = []string{r.own, r.own + "/#"} // below it is what comes by MQTT 3.1.1
