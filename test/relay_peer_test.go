@@ -3,6 +3,8 @@ package test
 import (
 	"context"
 	"maps"
+	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,9 @@ import (
 	"github.com/uspbridge/uspbridge/test/testenv"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/client"
+	"github.com/uspbridge/uspbridge/usp/mtp"
+	"github.com/uspbridge/uspbridge/usp/mtp/coap"
+	"github.com/uspbridge/uspbridge/usp/mtp/uds"
 	"github.com/uspbridge/uspbridge/usp/record"
 	"github.com/uspbridge/uspbridge/usp/usppb"
 )
@@ -105,11 +110,15 @@ func sessionRecord(t *testing.T, from, to usp.EndpointID, what string) []byte {
 // relayRules let all native agents of the tests reach all their controllers.
 var relayRules = []map[string]string{{"from": "os::NATIVE-*", "to": "proto::*"}, {"from": "proto::*", "to": "os::NATIVE-*"}}
 
-// relayEnv is a bridge with an MQTT broker, and a STOMP broker where it is asked for.
+// relayEnv is a bridge with an MQTT broker, a Unix domain socket and CoAP, and a STOMP
+// broker where it is asked for.
 type relayEnv struct {
 	*testenv.Env
-	mqtt  *testenv.Broker
-	stomp string
+	mqtt   *testenv.Broker
+	stomp  string
+	socket string
+	coap   string // address of the bridge
+	ctl    string // address of the controller on CoAP
 }
 
 func startRelay(t *testing.T, keys map[string]any) relayEnv {
@@ -121,12 +130,16 @@ func startRelay(t *testing.T, keys map[string]any) relayEnv {
 
 func (e *relayEnv) start(t *testing.T, keys map[string]any) {
 	t.Helper()
+	e.socket, e.coap, e.ctl = filepath.Join(t.TempDir(), "s"), testenv.FreeAddress(t), testenv.FreeAddress(t)
 	all := map[string]any{
 		"usp.mtp.mqtt.broker": "tcp://" + e.mqtt.Address, "usp.mtp.mqtt.topic": agentTopic, "usp.relay.rules": relayRules,
+		"usp.mtp.uds.listen": e.socket, "usp.mtp.coap.listen": e.coap,
 	}
 	controllers := []testenv.ControllerRow{
 		{EndpointID: "proto::c-MQTT", MTP: map[string]string{"protocol": "MQTT", "topic": "usp/controller/c-MQTT"}},
 		{EndpointID: "proto::c-WebSocket"},
+		{EndpointID: "proto::c-UDS", MTP: map[string]string{"protocol": "UDS"}},
+		{EndpointID: "proto::c-CoAP", MTP: map[string]string{"protocol": "CoAP", "url": "coap://" + e.ctl + "/usp"}},
 	}
 	if e.stomp != "" {
 		maps.Copy(all, map[string]any{
@@ -144,33 +157,67 @@ func (e *relayEnv) start(t *testing.T, keys map[string]any) {
 // every agent has its address.
 func (e relayEnv) agent(t *testing.T, id usp.EndpointID, on string) *peer {
 	t.Helper()
-	return e.peer(t, id, on, strings.ReplaceAll(agentTopic, "{endpoint_id}", string(id)), strings.ReplaceAll(agentQueue, "{endpoint_id}", string(id)))
+	named := func(template string) string { return strings.ReplaceAll(template, "{endpoint_id}", string(id)) }
+	return e.peer(t, id, on, inbox{named(agentTopic), named(agentQueue), testenv.FreeAddress(t)})
 }
 
 // controller returns a controller on a transport.
 func (e relayEnv) controller(t *testing.T, on string) *peer {
 	t.Helper()
-	return e.peer(t, usp.EndpointID("proto::c-"+on), on, "usp/controller/c-MQTT", "/queue/usp.controller.c-STOMP")
+	return e.peer(t, usp.EndpointID("proto::c-"+on), on, inbox{"usp/controller/c-MQTT", "/queue/usp.controller.c-STOMP", e.ctl})
 }
 
-func (e relayEnv) peer(t *testing.T, id usp.EndpointID, on, topic, queue string) *peer {
+// inbox is where an endpoint listens on the transports that have no connections of
+// its own.
+type inbox struct{ topic, queue, coap string }
+
+func (e relayEnv) peer(t *testing.T, id usp.EndpointID, on string, at inbox) *peer {
 	t.Helper()
 	switch on {
 	case "MQTT":
-		return newPeer(t, id, testenv.MQTTLink(t, e.mqtt.Address, topic, agentTopic))
+		return newPeer(t, id, testenv.MQTTLink(t, e.mqtt.Address, at.topic, agentTopic))
 	case "STOMP":
-		return newPeer(t, id, testenv.STOMPLink(t, e.stomp, queue, agentQueue))
+		return newPeer(t, id, testenv.STOMPLink(t, e.stomp, at.queue, agentQueue))
+	case "CoAP":
+		return newPeer(t, id, coapLink(t, id, at.coap, e.coap))
+	case "UDS":
+		return e.connected(t, id, on, uds.Scheme+e.socket)
 	}
+	return e.connected(t, id, on, e.WebSocketURL())
+}
+
+// coapLink is an endpoint's end of CoAP with the bridge.
+func coapLink(t *testing.T, id usp.EndpointID, own, bridge string) client.Link {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
 	defer cancel()
-	link, err := client.DialLink(ctx, client.Config{URL: e.WebSocketURL(), Controller: id})
+	tr, err := coap.New(coap.Config{Listen: own})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := client.OverLink(ctx, id, tr, func(to usp.EndpointID) mtp.Address {
+		return mtp.Address{Protocol: mtp.CoAP, URL: "coap://" + bridge + "/usp/" + url.PathEscape(string(to))}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return link
+}
+
+// connected is a peer with a connection of its own, which the relay knows of.
+func (e relayEnv) connected(t *testing.T, id usp.EndpointID, on, at string) *peer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Patience)
+	defer cancel()
+	link, err := client.DialLink(ctx, client.Config{URL: at, Controller: id})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := newPeer(t, id, link)
 	// The handshake is over before the relay knows of the connection, which is read
 	// when it does.
-	const read, nobody = `uspbridge_mtp_records_received_total{protocol="WebSocket"}`, "os::NOBODY-1"
+	const nobody = "os::NOBODY-1"
+	read := `uspbridge_mtp_records_received_total{protocol="` + on + `"}`
 	before := e.Metric(read)
 	p.send(nobody, plainRecord(t, id, nobody, "is anybody there?"))
 	testenv.Until(t, "the connection is read", func() bool { return e.Metric(read) > before })

@@ -12,6 +12,7 @@ import (
 	"github.com/uspbridge/uspbridge/test/testenv"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/record"
+	"github.com/uspbridge/uspbridge/usp/usppb"
 )
 
 // TestRelay: native agents and controllers reach each other from each transport to
@@ -20,7 +21,7 @@ func TestRelay(t *testing.T) {
 	t.Parallel() // starting brokers is mostly waiting
 	env := relayEnv{mqtt: testenv.MosquittoBroker(t), stomp: testenv.RabbitMQ(t)}
 	env.start(t, nil)
-	protocols := []string{"WebSocket", "MQTT", "STOMP"}
+	protocols := []string{"WebSocket", "MQTT", "STOMP", "UDS", "CoAP"}
 	for _, on := range protocols {
 		c := env.controller(t, on)
 		for _, from := range protocols {
@@ -45,26 +46,48 @@ func TestRelay(t *testing.T) {
 	}
 }
 
-// TestConnectRecordsAreMadeAnew for the transport of the controller.
+// TestConnectRecordsAreMadeAnew for the transport of the controller, of whatever kind
+// the agent's was; CoAP has none.
 func TestConnectRecordsAreMadeAnew(t *testing.T) {
 	t.Parallel() // starting brokers is mostly waiting
 	env := startRelay(t, nil)
-	c, a := env.controller(t, "MQTT"), env.agent(t, "os::NATIVE-1", "WebSocket")
-	hello, err := record.WebSocketConnect(a.id, c.id, "1.2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.send(c.id, hello)
-	select {
-	case got := <-c.records:
-		r, err := record.Unwrap(got, record.Limits{})
-		if err != nil || r.GetMqttConnect().GetSubscribedTopic() != "usp/agent/os::NATIVE-1" || r.GetVersion() != "1.2" {
-			t.Errorf("the controller got %v, %v", r, err)
+	const id = usp.EndpointID("os::NATIVE-1")
+	made := func(on string, to usp.EndpointID) (rec []byte, err error) {
+		switch on {
+		case "WebSocket":
+			return record.WebSocketConnect(id, to, "1.2")
+		case "UDS":
+			return record.UDSConnect(id, to, "1.2")
+		case "MQTT":
+			return record.MQTTConnect(id, to, "1.2", usppb.MQTTConnectRecord_V5, "usp/agent/"+string(id))
 		}
-	case <-time.After(testenv.Patience):
-		t.Fatal("the controller got no Connect record")
+		return nil, nil
 	}
-	c.tell(a, "welcome")
+	for _, from := range []string{"WebSocket", "UDS", "MQTT"} {
+		a := env.agent(t, id, from)
+		for _, on := range []string{"MQTT", "UDS", "CoAP", "WebSocket"} {
+			t.Run(from+" to "+on, func(t *testing.T) {
+				c := env.controller(t, on)
+				hello, err := made(from, c.id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, err := made(on, c.id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				a.send(c.id, hello)
+				if want != nil {
+					c.expect(want)
+				}
+				a.tell(c, "welcome")
+				c.tell(a, "thanks")
+			})
+		}
+		if err := a.link.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // TestRelayOverRestarts: after a bridge was killed controllers reach native agents
