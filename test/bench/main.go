@@ -102,6 +102,8 @@ type measurement struct {
 
 	emptyHeap float64       // of a bridge without devices, in bytes
 	cachedGet time.Duration // CPU of a Get of one cached parameter
+
+	direct map[string]asked // of a native agent without the relay, by transport
 }
 
 // all runs the parts.

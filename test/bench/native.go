@@ -51,31 +51,38 @@ func (n *native) close() error {
 
 // Receive answers a Get where it came from.
 func (n *native) Receive(in mtp.Inbound) error {
-	r, err := record.Unwrap(in.Record, record.Limits{})
-	if err != nil {
-		return err
-	}
-	msg, err := record.Message(r)
-	if err != nil {
-		return err
-	}
-	answer := &usppb.Msg{
-		Header: &usppb.Header{MsgId: msg.GetHeader().GetMsgId(), MsgType: usppb.Header_GET_RESP},
-		Body: &usppb.Body{MsgBody: &usppb.Body_Response{Response: &usppb.Response{RespType: &usppb.Response_GetResp{GetResp: &usppb.GetResp{
-			ReqPathResults: []*usppb.GetResp_RequestedPathResult{{RequestedPath: oneParameter, ResolvedPathResults: []*usppb.GetResp_ResolvedPathResult{
-				{ResolvedPath: "Device.WiFi.SSID.1.", ResultParams: map[string]string{"SSID": "bench"}}}}}}}}}},
-	}
-	to := usp.EndpointID(r.GetFromId())
-	b, err := record.WrapMsg(nativeAgent, to, r.GetVersion(), answer)
-	if err != nil {
+	from, to, b, err := answer(in.Record)
+	if err != nil || b == nil {
 		return err
 	}
 	n.sending.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		_ = n.transport.Send(ctx, nativeAgent, to, in.Reply, b) // what does not arrive, the controller misses
+		_ = n.transport.Send(ctx, from, to, in.Reply, b) // what does not arrive, the controller misses
 	})
 	return nil
+}
+
+// answer returns the record that answers one with a Get, nil for one that has no
+// message.
+func answer(rec []byte) (from, to usp.EndpointID, b []byte, err error) {
+	r, err := record.Unwrap(rec, record.Limits{})
+	if err != nil || r.GetNoSessionContext() == nil { // a Connect record
+		return "", "", nil, err
+	}
+	msg, err := record.Message(r)
+	if err != nil {
+		return "", "", nil, err
+	}
+	resp := &usppb.Msg{
+		Header: &usppb.Header{MsgId: msg.GetHeader().GetMsgId(), MsgType: usppb.Header_GET_RESP},
+		Body: &usppb.Body{MsgBody: &usppb.Body_Response{Response: &usppb.Response{RespType: &usppb.Response_GetResp{GetResp: &usppb.GetResp{
+			ReqPathResults: []*usppb.GetResp_RequestedPathResult{{RequestedPath: oneParameter, ResolvedPathResults: []*usppb.GetResp_ResolvedPathResult{
+				{ResolvedPath: "Device.WiFi.SSID.1.", ResultParams: map[string]string{"SSID": "bench"}}}}}}}}}},
+	}
+	from, to = usp.EndpointID(r.GetToId()), usp.EndpointID(r.GetFromId())
+	b, err = record.WrapMsg(from, to, r.GetVersion(), resp)
+	return from, to, b, err
 }
 
 // Connected is of no interest to a stub.
@@ -99,11 +106,11 @@ type asked struct {
 
 // askNative asks the stub over whatever way a controller has to it: for the rate
 // with several in flight, for the latency one at a time.
-func askNative(ctx context.Context, c *client.Client) (a asked, err error) {
+func askNative(ctx context.Context, c *client.Client, agent usp.EndpointID) (a asked, err error) {
 	get := func(int) error {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		_, err := c.Get(ctx, nativeAgent, []string{oneParameter}, 0)
+		_, err := c.Get(ctx, agent, []string{oneParameter}, 0)
 		return err
 	}
 	if err := inParallel(inFlight, inFlight*10, get); err != nil { // the way is warm

@@ -4,44 +4,51 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/uspbridge/uspbridge/usp/client"
 	"github.com/uspbridge/uspbridge/usp/mtp/mqtt"
 	"github.com/uspbridge/uspbridge/usp/mtp/stomp"
+	"github.com/uspbridge/uspbridge/usp/mtp/uds"
 	"github.com/uspbridge/uspbridge/usp/mtp/websocket"
 )
 
 // way is how a controller reaches a native agent.
 type way struct {
-	name string
+	over, name string // over: of the transport, by which relayed ways are compared
 	// open connects both; close ends what it has started.
 	open func(ctx context.Context) (c *client.Client, close func() error, err error)
 }
 
-// native measures each way to a native agent that there is without the bridge, and
-// over the bridge's embedded broker.
+// native measures each way to a native agent: those that there are without the
+// bridge, that over its embedded broker, and those through its relay.
 func (m *measurement) native(ctx context.Context) error {
+	m.direct = map[string]asked{}
 	for _, w := range m.directWays() {
 		m.note("native agent: %s", w.name)
 		c, done, err := w.open(ctx)
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
-		a, err := askNative(ctx, c)
+		a, err := askNative(ctx, c, nativeAgent)
 		if err = errors.Join(err, c.Close(), done()); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
+		m.direct[w.over] = a
 		m.table.add(a.row("records of a native agent, " + w.name))
 	}
-	return m.overEmbedded(ctx)
+	if err := m.overEmbedded(ctx); err != nil {
+		return err
+	}
+	return m.relayed(ctx)
 }
 
 // directWays are those between the two alone, or with a broker that is not the
 // bridge.
 func (m *measurement) directWays() []way {
-	ways := []way{{"WebSocket, direct", m.webSocketDirect}, {"MQTT, mosquitto", m.mqttDirect}}
+	ways := []way{{overWebSocket, "WebSocket, direct", m.webSocketDirect}, {overUDS, "UDS, direct", m.socketDirect}, {overMosquitto, "MQTT, mosquitto", m.mqttDirect}}
 	if m.stomp != "" {
-		ways = append(ways, way{"STOMP, " + m.stomp, m.stompDirect})
+		ways = append(ways, way{overSTOMP, "STOMP, " + m.stomp, m.stompDirect})
 	}
 	return ways
 }
@@ -56,6 +63,23 @@ func (m *measurement) webSocketDirect(ctx context.Context) (*client.Client, func
 		return nil, nil, err
 	}
 	c, err := client.Dial(ctx, client.Config{URL: "ws://" + t.Addr().String() + "/usp", Controller: controller})
+	if err != nil {
+		return nil, nil, errors.Join(err, n.close())
+	}
+	return c, n.close, nil
+}
+
+func (m *measurement) socketDirect(ctx context.Context) (*client.Client, func() error, error) {
+	path := filepath.Join(m.dir, "native.sock")
+	t, err := uds.New(uds.Config{Listen: path, Endpoint: nativeAgent})
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := startNative(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := client.Dial(ctx, client.Config{URL: uds.Scheme + path, Controller: controller})
 	if err != nil {
 		return nil, nil, errors.Join(err, n.close())
 	}
@@ -100,7 +124,7 @@ func joined(ctx context.Context, t *mqtt.Transport, address string) (*client.Cli
 
 func (m *measurement) stompDirect(ctx context.Context) (*client.Client, func() error, error) {
 	const agents = "/queue/bench.agent.{endpoint_id}"
-	t, err := stomp.New(stomp.Config{Broker: "tcp://" + m.stomp, Destination: agents, Endpoint: nativeAgent, Login: "guest", Passcode: "guest"})
+	t, err := stomp.New(stomp.Config{Broker: "tcp://" + m.stomp, Destination: agents, Endpoint: nativeAgent, Host: "/", Login: "guest", Passcode: "guest"})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -109,7 +133,7 @@ func (m *measurement) stompDirect(ctx context.Context) (*client.Client, func() e
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := client.STOMP(ctx, controller, stomp.Config{Broker: "tcp://" + m.stomp, Destination: "/queue/bench.controller", Login: "guest", Passcode: "guest"}, agents)
+	c, err := client.STOMP(ctx, controller, stomp.Config{Broker: "tcp://" + m.stomp, Destination: "/queue/bench.controller", Host: "/", Login: "guest", Passcode: "guest"}, agents)
 	if err != nil {
 		return nil, nil, errors.Join(err, n.close())
 	}
@@ -130,12 +154,13 @@ func (m *measurement) overEmbedded(ctx context.Context) error {
 		}
 		var a asked
 		used, err := b.measure(ctx, "native-embedded", func() (err error) {
-			a, err = askNative(ctx, c)
+			a, err = askNative(ctx, c, nativeAgent)
 			return err
 		})
 		if err = errors.Join(err, c.Close(), done()); err != nil {
 			return err
 		}
+		m.direct[overBroker] = a
 		r := a.row("records of a native agent, MQTT, embedded broker")
 		r.cpu = used.each(2 * (nativeGets + nativeAlone + 10*inFlight))
 		m.table.add(r)
