@@ -17,8 +17,9 @@
 //
 // They are read and written here and not by a client library, because those keep
 // a goroutine and channels for each subscription and read frames of any size. A
-// frame beyond the bounds (64 KiB of headers, 100 headers, MaxRecord) ends the
-// connection, as the rest of the stream cannot be read. A message that is no record
-// is dropped without an answer. A hosted agent costs about 270 bytes, and no
+// message of more than MaxRecord is read over and dropped, if its length is told.
+// Otherwise a frame beyond the bounds (64 KiB of headers, 100 headers, MaxRecord)
+// ends the connection, as the rest of the stream cannot be read. A message that is no
+// record is dropped without an answer. A hosted agent costs about 270 bytes, and no
 // goroutine.
 package stomp

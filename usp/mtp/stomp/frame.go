@@ -210,22 +210,36 @@ func readBody(r *bufio.Reader, f *frame, max int) ([]byte, error) {
 	}
 }
 
-func readCounted(r *bufio.Reader, n, max int) ([]byte, error) {
+// readCounted reads a body of n bytes. One that is too large is read over, so that
+// what is behind it is not lost: many endpoints' records come on one connection.
+func readCounted(r *bufio.Reader, n, max int) (body []byte, err error) {
 	if n > max {
-		return nil, fmt.Errorf("body of %d bytes, at most %d are accepted: %w", n, max, errTooLarge)
+		_, err = r.Discard(n)
+	} else {
+		body = make([]byte, n)
+		_, err = io.ReadFull(r, body)
 	}
-	body := make([]byte, n)
-	if _, err := io.ReadFull(r, body); err != nil {
-		return nil, err
-	}
-	end, err := r.ReadByte()
 	if err != nil {
 		return nil, err
 	}
-	if end != 0 {
+	end, err := r.ReadByte()
+	switch {
+	case err != nil:
+		return nil, err
+	case end != 0:
 		return nil, errors.New("no NUL after the content-length")
+	case n > max:
+		return nil, &skippedError{n, max}
 	}
 	return body, nil
+}
+
+// skippedError is the error of a frame that was read to its end and dropped. Another
+// can be read behind it.
+type skippedError struct{ bytes, most int }
+
+func (e *skippedError) Error() string {
+	return fmt.Sprintf("body of %d bytes, at most %d are accepted", e.bytes, e.most)
 }
 
 // unexpectedEnd makes an end of file inside a frame tell from one between frames.

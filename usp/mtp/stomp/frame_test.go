@@ -62,8 +62,7 @@ func TestBadFrames(t *testing.T) {
 		{"half an escape", "MESSAGE\na:b\\\n\n\x00", nil},
 		{"negative length", "MESSAGE\ncontent-length:-1\n\n\x00", nil},
 		{"length that is too small", "MESSAGE\ncontent-length:1\n\nab\x00", nil},
-		{"counted body too large", "MESSAGE\ncontent-length:101\n\n\x00", errTooLarge},
-		{"absurd length", "MESSAGE\ncontent-length:4294967295\n\n\x00", errTooLarge},
+		{"absurd length", "MESSAGE\ncontent-length:4294967295\n\n\x00", io.ErrUnexpectedEOF},
 		{"body too large", "MESSAGE\n\n" + strings.Repeat("x", 200) + "\x00", errTooLarge},
 		{"endless line", strings.Repeat("x", maxHead+1), errTooLarge},
 		{"too many headers", "MESSAGE\n" + strings.Repeat("a:b\n", maxHeaders+1) + "\n\x00", errTooLarge},
@@ -98,6 +97,18 @@ func TestWriteFrame(t *testing.T) {
 		if got := string(tt.f.append(nil)); got != tt.want {
 			t.Errorf("got %q, want %q", got, tt.want)
 		}
+	}
+}
+
+// What is behind a body that is too large is read.
+func TestTooLargeIsReadOver(t *testing.T) {
+	r := bufio.NewReader(strings.NewReader("MESSAGE\ncontent-length:101\n\n" + strings.Repeat("\x00", 101) + "\x00MESSAGE\n\nnext\x00"))
+	var skipped *skippedError
+	if _, err := readFrame(r, 100); !errors.As(err, &skipped) || skipped.bytes != 101 {
+		t.Fatalf("the large one: %v", err)
+	}
+	if f, err := readFrame(r, 100); err != nil || string(f.body) != "next" {
+		t.Errorf("behind it: %+v, %v", f, err)
 	}
 }
 

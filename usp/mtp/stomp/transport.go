@@ -249,6 +249,11 @@ func (c *conn) move(inbox string) {
 func (t *Transport) read(c *conn, h mtp.Handler) error {
 	for {
 		f, err := c.next()
+		if skipped := (*skippedError)(nil); errors.As(err, &skipped) {
+			t.meter.Refused()
+			t.cfg.Log.Debug("STOMP message dropped", "error", skipped)
+			continue
+		}
 		if err != nil {
 			return c.reason(err)
 		}
