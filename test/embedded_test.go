@@ -21,17 +21,17 @@ const (
 
 // withBroker is an environment with an embedded broker on address, on which two
 // controllers can log in, as "controller" and "other".
-func withBroker(t *testing.T, more map[string]any) (env *testenv.Env, address string) {
+func withBroker(t *testing.T, more map[string]any, rows ...testenv.ControllerRow) (env *testenv.Env, address string) {
 	t.Helper()
 	address = testenv.FreeAddress(t)
 	keys := map[string]any{"usp.broker.listen": address}
 	for k, v := range more {
 		keys[k] = v
 	}
-	env = testenv.Start(t, program, testenv.Config{Keys: keys, Controllers: []testenv.ControllerRow{
-		{EndpointID: brokerController, MTP: map[string]string{"protocol": "MQTT", "topic": brokerTopic}},
-		{EndpointID: otherOnBroker, MTP: map[string]string{"protocol": "MQTT", "topic": "usp/controller/other"}},
-	}})
+	env = testenv.Start(t, program, testenv.Config{Keys: keys, Controllers: append(rows,
+		testenv.ControllerRow{EndpointID: brokerController, MTP: map[string]string{"protocol": "MQTT", "topic": brokerTopic}},
+		testenv.ControllerRow{EndpointID: otherOnBroker, MTP: map[string]string{"protocol": "MQTT", "topic": "usp/controller/other"}},
+	)})
 	addBrokerUser(t, env, "controller", brokerController)
 	addBrokerUser(t, env, "other", otherOnBroker)
 	return env, address

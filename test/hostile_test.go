@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/uspbridge/uspbridge/cwmp/cpesim"
 	"github.com/uspbridge/uspbridge/test/testenv"
+	"github.com/uspbridge/uspbridge/usp"
 )
 
 // mayGrow bounds the memory that an attack may cost the bridge, in bytes: some
@@ -41,6 +43,8 @@ func TestHostileInput(t *testing.T) {
 		{"connections that say nothing", silentConnections},
 		{"random bytes in WebSocket frames", randomFrames},
 		{"oversized WebSocket frame", oversizedFrame},
+		{"WebSocket frames that stop halfway", halfFrames},
+		{"WebSocket peer that reads nothing", readsNothing},
 	}
 	env := testenv.Start(t, program, testenv.Config{})
 	cpe := env.CPE(cpesim.TR098())
@@ -252,4 +256,44 @@ func oversizedFrame(t *testing.T, env *testenv.Env) {
 	// It may be refused before all is written.
 	_ = socket.Send(websocket.BinaryMessage, make([]byte, 256<<20))
 	socket.AwaitClose()
+}
+
+// halfFrames are peers that have opened a WebSocket, begin a frame and say no more.
+func halfFrames(t *testing.T, env *testenv.Env) {
+	for range 200 {
+		conn, err := net.Dial("tcp", env.WebSocketAddress())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_, err = conn.Write([]byte("GET /usp?eid=proto::noise HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: v1.usp\r\n\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("%+v, %v", resp, err)
+		}
+		// A binary frame, masked, of 4 MiB: what of it is here is its mask and a byte.
+		if _, err := conn.Write([]byte{0x82, 0xff, 0, 0, 0, 0, 0, 0x40, 0, 0, 1, 2, 3, 4, 5}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// readsNothing asks for more and more without taking an answer, until the bridge has
+// enough of it.
+func readsNothing(t *testing.T, env *testenv.Env) {
+	agent := env.CPE(cpesim.TR181()).Agent
+	socket := env.Socket(testenv.DefaultController)
+	ask := getting(t, testenv.DefaultController, agent, usp.RecordVersion, "greedy", "Device.")
+	testenv.Until(t, "the connection is closed", func() bool {
+		for range 100 { // so that what is not read grows faster than the agent drops requests
+			if socket.Send(websocket.BinaryMessage, ask) != nil {
+				return true
+			}
+		}
+		return false
+	})
 }

@@ -177,6 +177,48 @@ func TestForgedSenders(t *testing.T) {
 	}
 }
 
+// TestNativeFlood: the bound of what one endpoint may send is in front of the relay,
+// too, on each transport; other native agents are relayed as before.
+func TestNativeFlood(t *testing.T) {
+	t.Parallel() // starting brokers is mostly waiting
+	const burst, sent = 100, 400
+	env := startRelay(t, map[string]any{"usp.limits.records_per_second": 1, "usp.limits.burst": burst})
+	flooded := func() float64 { return env.Metric("uspbridge_mtp_records_flood_total") }
+	c := env.controller(t, "MQTT")
+	for _, on := range []string{"WebSocket", "MQTT", "UDS", "CoAP"} {
+		t.Run(on, func(t *testing.T) {
+			relayed := `uspbridge_relay_records_total{from="` + on + `",to="MQTT"}`
+			before, a := flooded(), env.agent(t, usp.EndpointID("os::NATIVE-flood-"+on), on)
+			rec := plainRecord(t, a.id, c.id, "flood")
+			for i := range byte(sent / 4) {
+				// Copies of the same bytes are bounded by another rule.
+				for j := range byte(4) {
+					_ = a.link.Send(t.Context(), c.id, append(rec[:len(rec):len(rec)], 0xf8, 0x0f, i, 0xf0, 0x0f, j)) // the connection may be closed
+				}
+			}
+			testenv.Until(t, "what is too much is dropped", func() bool { return flooded() > before })
+			testenv.Until(t, "no more of it is on its way", func() bool {
+				select {
+				case <-c.records:
+					return false
+				default:
+					return true
+				}
+			})
+			if n := env.Metric(relayed); n > burst+20 { // some seconds may pass
+				t.Errorf("%v of %d records are relayed, at most %d may be at once", n, sent, burst)
+			}
+			quiet := env.agent(t, usp.EndpointID("os::NATIVE-quiet-"+on), on)
+			quiet.send(c.id, plainRecord(t, quiet.id, c.id, "quiet"))
+			testenv.Until(t, "another is relayed", func() bool {
+				b, more := <-c.records
+				r, err := record.Unwrap(b, record.Limits{})
+				return !more || err == nil && r.GetFromId() == string(quiet.id)
+			})
+		})
+	}
+}
+
 // listed is a device in `uspbridge device list --json`.
 type listed struct {
 	Endpoint  string    `json:"endpoint"`
