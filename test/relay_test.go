@@ -177,6 +177,22 @@ func TestForgedSenders(t *testing.T) {
 	}
 }
 
+// TestRoute: an endpoint that was never heard is reached where the configuration says.
+func TestRoute(t *testing.T) {
+	t.Parallel() // starting brokers is mostly waiting
+	const id, other = usp.EndpointID("os::NATIVE-CoAP"), usp.EndpointID("os::NATIVE-MQTT")
+	own, topic := testenv.FreeAddress(t), "usp/agent/"+string(other)
+	env := startRelay(t, map[string]any{"usp.relay.routes": []map[string]any{
+		{"endpoint_id": id, "mtp": map[string]string{"protocol": "CoAP", "url": "coap://" + own + "/usp"}},
+		{"endpoint_id": other, "mtp": map[string]string{"protocol": "MQTT", "topic": topic}},
+	}})
+	c := env.controller(t, "UDS")
+	for _, a := range []*peer{env.peer(t, id, "CoAP", inbox{coap: own}), env.peer(t, other, "MQTT", inbox{topic: topic})} {
+		c.tell(a, "the first that it hears")
+		a.tell(c, "back")
+	}
+}
+
 // TestNativeFlood: the bound of what one endpoint may send is in front of the relay,
 // too, on each transport; other native agents are relayed as before.
 func TestNativeFlood(t *testing.T) {

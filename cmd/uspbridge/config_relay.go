@@ -66,6 +66,11 @@ func (l *configLoader) checkRelay(c USPConfig) {
 		}
 	}
 	l.checkRelayAddresses(key+"routes", c.Relay.Routes, c.MTP)
+	for i, r := range c.Relay.Routes {
+		if p := r.MTP.Protocol; r.MTP.URL != "" && (p == Protocol(mtp.WebSocket) || p == Protocol(mtp.UDS)) {
+			l.wrong(fmt.Sprintf("%sroutes[%d].mtp.url", key, i), "nothing is relayed over a connection that the bridge would have to open: the endpoint connects to the bridge; leave it out")
+		}
+	}
 	l.checkRelayAddresses(key+"inboxes", c.Relay.Inboxes, c.MTP)
 	l.checkInboxes(c)
 	for name, zero := range map[string]bool{
@@ -109,7 +114,7 @@ func (l *configLoader) checkInboxes(c USPConfig) {
 	for i, a := range c.Relay.Inboxes {
 		key := fmt.Sprintf("usp.relay.inboxes[%d].mtp", i)
 		switch where, taken := fixed[a.MTP]; {
-		case a.MTP.Protocol == Protocol(mtp.WebSocket):
+		case a.MTP.Protocol != Protocol(mtp.MQTT) && a.MTP.Protocol != Protocol(mtp.STOMP) && a.MTP.Protocol != "":
 			l.wrong(key+".protocol", "an inbox is at a broker: use MQTT or STOMP")
 		case taken:
 			l.wrong(key, "is where records are sent to by %s: the bridge would hear what it sends", where)

@@ -398,6 +398,22 @@ func TestConfigRefused(t *testing.T) {
 			`bridge.yaml:16: usp.relay.inboxes[4].mtp: is there twice`,
 			`bridge.yaml:17: usp.relay.endpoints: must be more than 0`,
 			`bridge.yaml:18: usp.relay.store_forward.bytes: must be more than 0`}},
+		{name: "relay without brokers", yaml: `usp:
+  mtp: {uds: {listen: /run/u}, coap: {listen: ':5683'}}
+  relay:
+    routes:
+      - {endpoint_id: a::u, mtp: {protocol: UDS}}
+      - {endpoint_id: a::c, mtp: {protocol: CoAP, url: 'coap://192.0.2.1/usp'}}
+      - {endpoint_id: a::v, mtp: {protocol: UDS, url: 'unix:///run/v'}}
+      - {endpoint_id: a::w, mtp: {protocol: WebSocket, url: 'ws://192.0.2.1/usp'}}
+    inboxes:
+      - {endpoint_id: a::d, mtp: {protocol: UDS}}
+      - {endpoint_id: a::d, mtp: {protocol: CoAP, url: 'coap://192.0.2.2/usp'}}
+`, want: []string{
+			`bridge.yaml:7: usp.relay.routes[2].mtp.url: nothing is relayed over a connection that the bridge would have to open: the endpoint connects to the bridge; leave it out`,
+			`bridge.yaml:8: usp.relay.routes[3].mtp.url: nothing is relayed over a connection that the bridge would have to open: the endpoint connects to the bridge; leave it out`,
+			`bridge.yaml:10: usp.relay.inboxes[0].mtp.protocol: an inbox is at a broker: use MQTT or STOMP`,
+			`bridge.yaml:11: usp.relay.inboxes[1].mtp.protocol: an inbox is at a broker: use MQTT or STOMP`}},
 		{name: "address", yaml: "cwmp: {listen: '7547'}", want: []string{
 			`bridge.yaml:1: cwmp.listen: "7547" is not an address; write for example :7547 or 127.0.0.1:7547`}},
 		{name: "port", yaml: "console: {listen: '127.0.0.1:99999'}", want: []string{

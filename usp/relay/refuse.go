@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"crypto/x509"
 	"log/slog"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func (r *Relay) refusal(in mtp.Inbound, env record.Envelope) string {
 	if in.Local != "" && in.Local != env.To { // R-E2E.1
 		return droppedAddress
 	}
-	if in.Peer != "" && in.Peer != env.From {
+	if in.Peer != "" && in.Peer != env.From || namesOthers(in.Chain, env.From) {
 		return droppedForged
 	}
 	if reason := r.again(in, env); reason != "" {
@@ -71,6 +72,12 @@ func (r *Relay) refusal(in mtp.Inbound, env record.Envelope) string {
 		return droppedForbidden
 	}
 	return r.doubt(in, env)
+}
+
+// namesOthers reports whether a certificate was shown that names endpoints, but not
+// this one (TR-369 R-SEC.0a).
+func namesOthers(chain []*x509.Certificate, id usp.EndpointID) bool {
+	return len(chain) > 0 && len(usp.EndpointsOf(chain[0])) > 0 && !usp.Names(chain[0], id)
 }
 
 // overheard reports whether the receiver listens itself where the record came.

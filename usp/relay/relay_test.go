@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"crypto/x509"
 	"testing"
 	"time"
 
@@ -124,6 +125,13 @@ func TestRefusals(t *testing.T) {
 		{name: "the connection is another endpoint's", reason: droppedForged,
 			in: func(t *testing.T) mtp.Inbound {
 				return overSocket("c", other, message(t, native, controller, "1"))
+			}},
+		{name: "the certificate is another endpoint's", reason: droppedForged,
+			in: func(t *testing.T) mtp.Inbound {
+				cert := new(x509.Certificate)
+				other.AddTo(cert)
+				return mtp.Inbound{Record: message(t, native, controller, "1"), Chain: []*x509.Certificate{cert},
+					Reply: mtp.Address{Protocol: mtp.CoAP, URL: "coaps://192.0.2.1/usp"}}
 			}},
 		{name: "the reply topic is another endpoint's", reason: droppedForged,
 			in: func(t *testing.T) mtp.Inbound {
