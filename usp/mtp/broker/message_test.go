@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,11 +114,12 @@ func TestManyPublishers(t *testing.T) {
 	listening.Properties.ReceiveMaximum = new(uint16(20))
 	agent := b.connect(t, listening)
 	agent.subscribe("usp/agent/" + string(native))
+	var publishing sync.WaitGroup
 	for i := range publishers {
 		c := as("controller")
 		c.ClientID = fmt.Sprint(i)
 		ctl := b.connect(t, c)
-		go func() {
+		publishing.Go(func() {
 			for range each {
 				ack, err := ctl.Publish(t.Context(), &paho.Publish{Topic: "usp/agent/" + string(native), QoS: 1, Payload: []byte("x")})
 				if err != nil || ack.ReasonCode != success {
@@ -125,11 +127,12 @@ func TestManyPublishers(t *testing.T) {
 					return
 				}
 			}
-		}()
+		})
 	}
 	for range publishers * each {
 		mtptest.Wait(t, agent.messages, "message")
 	}
+	publishing.Wait() // the last acknowledgement may come after the message
 }
 
 // transport runs the bridge's own transport, in-process, and one of a controller or
