@@ -30,8 +30,8 @@ type Writer struct {
 	busy    bool
 	failure error
 	buf     []byte
-	running sync.WaitGroup
-	wrote   atomic.Int64 // when, in Unix milliseconds
+	flushed chan struct{} // closed when the goroutine begun last has ended; nil: there was none
+	wrote   atomic.Int64  // when, in Unix milliseconds
 }
 
 // NewWriter returns a Writer to conn. Fill appends the next whole frame to a
@@ -68,13 +68,14 @@ func (w *Writer) Control(frame []byte) error {
 
 func (w *Writer) start() {
 	if !w.busy && w.failure == nil {
-		w.busy = true
-		w.running.Go(w.flush)
+		w.busy, w.flushed = true, make(chan struct{})
+		go w.flush(w.flushed)
 	}
 }
 
 // flush writes until nothing is left.
-func (w *Writer) flush() {
+func (w *Writer) flush(done chan<- struct{}) {
+	defer close(done)
 	for {
 		batch, by := w.next()
 		if len(batch) == 0 {
@@ -149,7 +150,7 @@ func (w *Writer) Finish(last []byte, within time.Duration) {
 	_ = w.conn.SetWriteDeadline(w.over) // of a write under way; a dead connection has none
 	w.start()
 	w.mu.Unlock()
-	w.running.Wait()
+	w.wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.fail(net.ErrClosed)
@@ -160,5 +161,16 @@ func (w *Writer) Close() {
 	w.mu.Lock()
 	w.fail(net.ErrClosed)
 	w.mu.Unlock()
-	w.running.Wait()
+	w.wait()
+}
+
+// wait returns when what is being written has been, or has failed. Others may begin
+// to write meanwhile.
+func (w *Writer) wait() {
+	w.mu.Lock()
+	flushed := w.flushed
+	w.mu.Unlock()
+	if flushed != nil {
+		<-flushed
+	}
 }
