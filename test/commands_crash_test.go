@@ -62,8 +62,7 @@ func TestKilledInDiagnostic(t *testing.T) {
 			cpe := env.CPEWith(cpesim.Config{Model: cpesim.TR181(), Profile: profile})
 			controller := env.Controller()
 			ended := controller.SubscribeSurely(cpe.Agent, "OperationComplete", pingCommand)
-			cpe.AwaitIdle()
-			*profile = point.profile
+			cpe.Behave(profile, point.profile)
 			cpe.SetOnline(!point.offline)
 			request := controller.OperateWith(cpe.Agent, pingCommand, "first", pings("7")).GetReqObjPath()
 			testenv.Until(t, point.name, func() bool { return point.reached(cpe) })
@@ -85,8 +84,7 @@ func TestKilledInDiagnostic(t *testing.T) {
 			}
 			testenv.Until(t, "the Request row is gone", func() bool { _, err := controller.TryGet(cpe.Agent, request+"Status"); return err != nil })
 			// Were the end told again, it would come before that of another.
-			cpe.AwaitIdle()
-			*profile = cpesim.Profile{}
+			cpe.Behave(profile, cpesim.Profile{})
 			controller.OperateWith(cpe.Agent, pingCommand, "second", pings("2"))
 			if n := controller.Next(ended); n.Key != "second" || n.Params["SuccessCount"] != "2" {
 				t.Errorf("then %+v", n)
@@ -200,8 +198,7 @@ func TestDiagnosticOfTwoControllers(t *testing.T) {
 	cpe := env.CPEWith(cpesim.Config{Model: cpesim.TR181(), Profile: profile})
 	one, other := env.Controller(), env.ControllerAs("self::uspbridge-cli")
 	toOne, toOther := one.Subscribe(cpe.Agent, "OperationComplete", pingCommand), other.Subscribe(cpe.Agent, "OperationComplete", pingCommand)
-	cpe.AwaitIdle()
-	*profile = cpesim.Profile{StuckDiagnostics: true}
+	cpe.Behave(profile, cpesim.Profile{StuckDiagnostics: true})
 
 	first := one.OperateWith(cpe.Agent, pingCommand, "one", pings("3")).GetReqObjPath()
 	second := other.OperateWith(cpe.Agent, pingCommand, "other", pings("5")).GetReqObjPath()
@@ -213,7 +210,7 @@ func TestDiagnosticOfTwoControllers(t *testing.T) {
 	if got := cpe.Value(pingObject + "NumberOfRepetitions"); got != "3" {
 		t.Errorf("%s repetitions are asked for", got)
 	}
-	*profile = cpesim.Profile{}
+	cpe.Behave(profile, cpesim.Profile{})
 	cpe.Set(pingObject+"SuccessCount", "3")
 	cpe.Set(pingObject+"DiagnosticsState", "Complete")
 	cpe.Inform()

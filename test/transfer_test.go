@@ -210,7 +210,7 @@ func TestKilledInAdd(t *testing.T) {
 				profile := &cpesim.Profile{}
 				cpe := env.CPEWith(cpesim.Config{Model: g.model(), Profile: profile})
 				rows := rowsOnCPE(cpe, g)
-				*profile = cpesim.Profile{DieAfter: rpc} // the CPE is idle
+				cpe.Behave(profile, cpesim.Profile{DieAfter: rpc})
 				controller := env.Controller()
 				added := make(chan error, 1)
 				go func() {

@@ -169,7 +169,10 @@ func TestDiagnosticOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	request := r.detached(ping, pingArgs(testHost, "4"))
-	r.until("it was seen", func() bool { return r.record().operation(request).NotBefore.Sub(r.clock.now()) < 2*pollEvery })
+	r.until("it was seen", func() bool {
+		wait := r.record().operation(request).NotBefore.Sub(r.clock.now())
+		return 0 < wait && wait < 2*pollEvery
+	})
 	if err := r.cpe.Set(pingObject+"DiagnosticsState", "Complete"); err != nil {
 		t.Fatal(err)
 	}

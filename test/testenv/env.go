@@ -140,6 +140,15 @@ func (c *CPE) AwaitIdle() {
 	Until(c.env.t, string(c.Agent)+" is in no session", func() bool { return !c.env.device(c.Agent).InSession })
 }
 
+// Behave gives the CPE another way to depart from TR-069, by the profile that it was
+// made with, once no simulated CPE is at work.
+func (c *CPE) Behave(profile *cpesim.Profile, as cpesim.Profile) {
+	c.env.t.Helper()
+	c.AwaitIdle()
+	Until(c.env.t, string(c.Agent)+" is at rest", func() bool { return c.env.fleet.Stats().ActiveSessions == 0 })
+	*profile = as
+}
+
 // Inform makes the CPE open a session and waits until it has ended.
 func (c *CPE) Inform(events ...cwmp.Event) {
 	c.env.t.Helper()
