@@ -31,6 +31,7 @@ type fakeTransport struct {
 	mu       sync.Mutex
 	down     bool
 	sent     chan sentRecord
+	confirm  chan struct{} // set: Send returns when this is closed, as if a broker had to confirm
 }
 
 type sentRecord struct {
@@ -76,6 +77,9 @@ func (f *fakeTransport) Send(_ context.Context, from, to usp.EndpointID, addr mt
 		}
 	}
 	f.sent <- s
+	if f.confirm != nil {
+		<-f.confirm
+	}
 	return nil
 }
 

@@ -224,10 +224,9 @@ func (h *Host) message(ctx context.Context, a *agent, by *controller, in *inboun
 		h.refuse(refusedDuplicate)
 		return
 	}
-	defer a.endRequest(key)
 	begin := time.Now()
 	s := &session{host: h, agent: a, by: by, reply: in.Reply}
-	resp, err := s.handle(ctx, req)
+	resp, err := handled(ctx, a, key, s, req)
 	kind := record.TypeOf(msg) // the response's type is the next number, for all requests to an agent
 	switch {
 	case err != nil:
@@ -243,6 +242,14 @@ func (h *Host) message(ctx context.Context, a *agent, by *controller, in *inboun
 	for _, f := range s.after {
 		f()
 	}
+}
+
+// handled carries out a request that beginRequest has noted, which is over before it
+// is answered: whoever has the answer may use the message id again, while the
+// transport still waits for a broker to confirm it.
+func handled(ctx context.Context, a *agent, key string, s *session, req *usppb.Request) (*usppb.Response, *usp.Error) {
+	defer a.endRequest(key)
+	return s.handle(ctx, req)
 }
 
 // answer sends a message as the request came: in its session, or in a record of

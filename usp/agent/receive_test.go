@@ -145,6 +145,19 @@ func TestDuplicateMessage(t *testing.T) {
 	}
 }
 
+// A message with the id of one that was answered is another one, though the transport
+// still waits for the broker's word of that answer.
+func TestMessageIDOfAnAnsweredMessage(t *testing.T) {
+	b := newBench(t)
+	b.net.confirm = make(chan struct{})
+	defer close(b.net.confirm)
+	msg := &usppb.Msg{Header: &usppb.Header{MsgId: "same"}, Body: &usppb.Body{MsgBody: &usppb.Body_Request{Request: getReq("Device.DeviceInfo.UpTime")}}}
+	for range 2 {
+		b.deliverMsg(primary, msg)
+		b.next("the answer", func(s sentRecord) bool { return s.msg.GetHeader().GetMsgId() == "same" })
+	}
+}
+
 // An agent whose device is slow gets 7005 for what it has no room for; the
 // others are served meanwhile.
 func TestSlowDevice(t *testing.T) {
