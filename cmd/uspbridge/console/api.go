@@ -33,16 +33,7 @@ type apiError struct {
 }
 
 func (s *Server) apiList(w http.ResponseWriter, r *http.Request) {
-	q, err := listQuery(r)
-	if err != nil {
-		s.fail(w, err)
-		return
-	}
-	devices, next, err := s.cfg.Fleet.List(r.Context(), q)
-	if devices == nil {
-		devices = []DeviceSummary{}
-	}
-	s.answer(w, DeviceList{devices, next}, err)
+	list(s, w, r, s.cfg.Fleet.List, func(page []DeviceSummary, next string) any { return DeviceList{page, next} })
 }
 
 func (s *Server) apiShow(w http.ResponseWriter, r *http.Request) {
@@ -61,11 +52,7 @@ func (s *Server) apiRefresh(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) apiForget(w http.ResponseWriter, r *http.Request) {
-	if err := s.cfg.Fleet.Forget(r.Context(), r.PathValue("endpoint")); err != nil {
-		s.fail(w, err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
+	s.done(w, s.cfg.Fleet.Forget(r.Context(), r.PathValue("endpoint")))
 }
 
 func (s *Server) apiExplain(w http.ResponseWriter, r *http.Request) {
@@ -94,6 +81,22 @@ func (s *Server) apiAudit(w http.ResponseWriter, r *http.Request) {
 		entries = []AuditEntry{}
 	}
 	s.answer(w, AuditList{entries}, err)
+}
+
+// list answers with the page of a list that the request asks for, in the form that
+// body gives it. An empty page is an empty list in JSON, not null.
+func list[T any](s *Server, w http.ResponseWriter, r *http.Request,
+	page func(context.Context, ListQuery) ([]T, string, error), body func(page []T, next string) any) {
+	q, err := listQuery(r)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	entries, next, err := page(r.Context(), q)
+	if entries == nil {
+		entries = []T{}
+	}
+	s.answer(w, body(entries, next), err)
 }
 
 func listQuery(r *http.Request) (ListQuery, error) {
@@ -128,12 +131,32 @@ func pathQuery(r *http.Request) (string, error) {
 	return path, nil
 }
 
+// readBody decodes the body of a request into v. It fails for what v has no place
+// for; want is the form to tell then.
+func readBody(r *http.Request, v any, want string) error {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return fmt.Errorf("%w: want %s: %w", ErrInvalid, want, err)
+	}
+	return nil
+}
+
 func (s *Server) answer(w http.ResponseWriter, v any, err error) {
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
 	s.json(w, http.StatusOK, v)
+}
+
+// done answers a request that nothing is to be told of but err.
+func (s *Server) done(w http.ResponseWriter, err error) {
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // fail answers with an error. It is logged only where the operator is not the

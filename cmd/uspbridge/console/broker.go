@@ -60,39 +60,20 @@ func (s *Server) brokerRoutes(mux *http.ServeMux) {
 var ErrNoBroker = fmt.Errorf("%w: the embedded broker is off; set usp.broker.listen to have it", ErrInvalid)
 
 func (s *Server) apiBrokerUsers(w http.ResponseWriter, r *http.Request) {
-	q, err := listQuery(r)
-	if err != nil {
-		s.fail(w, err)
-		return
-	}
-	list, next, err := s.cfg.BrokerUsers.List(r.Context(), q)
-	if list == nil {
-		list = []BrokerUser{}
-	}
-	s.answer(w, BrokerUserList{list, next}, err)
+	list(s, w, r, s.cfg.BrokerUsers.List, func(page []BrokerUser, next string) any { return BrokerUserList{page, next} })
 }
 
 func (s *Server) apiPutBrokerUser(w http.ResponseWriter, r *http.Request) {
 	var l brokerLogin
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&l); err != nil {
-		s.fail(w, fmt.Errorf("%w: want {\"username\": …, \"endpoint\": …, \"password\": …}: %w", ErrInvalid, err))
-		return
-	}
-	if err := s.cfg.BrokerUsers.Put(r.Context(), l.Username, l.Endpoint, l.Password); err != nil {
+	if err := readBody(r, &l, `{"username": …, "endpoint": …, "password": …}`); err != nil {
 		s.fail(w, err)
 		return
 	}
-	w.WriteHeader(http.StatusNoContent)
+	s.done(w, s.cfg.BrokerUsers.Put(r.Context(), l.Username, l.Endpoint, l.Password))
 }
 
 func (s *Server) apiRemoveBrokerUser(w http.ResponseWriter, r *http.Request) {
-	if err := s.cfg.BrokerUsers.Remove(r.Context(), r.PathValue("username")); err != nil {
-		s.fail(w, err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
+	s.done(w, s.cfg.BrokerUsers.Remove(r.Context(), r.PathValue("username")))
 }
 
 // BrokerUsers returns one page of users.

@@ -84,16 +84,7 @@ type certificateFile struct {
 const MaxCertificate = maxBody / 2
 
 func (s *Server) apiCertificates(w http.ResponseWriter, r *http.Request) {
-	q, err := listQuery(r)
-	if err != nil {
-		s.fail(w, err)
-		return
-	}
-	list, next, err := s.cfg.Certificates.List(r.Context(), q)
-	if list == nil {
-		list = []CertificateSummary{}
-	}
-	s.answer(w, CertificateList{list, next}, err)
+	list(s, w, r, s.cfg.Certificates.List, func(page []CertificateSummary, next string) any { return CertificateList{page, next} })
 }
 
 func (s *Server) apiCertificate(w http.ResponseWriter, r *http.Request) {
@@ -113,10 +104,8 @@ func (s *Server) apiRequestCertificate(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) apiImportCertificate(w http.ResponseWriter, r *http.Request) {
 	var file certificateFile
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&file); err != nil {
-		s.fail(w, fmt.Errorf("%w: want {\"pem\": …}: %w", ErrInvalid, err))
+	if err := readBody(r, &file, `{"pem": …}`); err != nil {
+		s.fail(w, err)
 		return
 	}
 	c, err := s.cfg.Certificates.Import(r.Context(), file.PEM)

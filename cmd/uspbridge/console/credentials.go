@@ -63,24 +63,13 @@ type credentialBatch struct {
 const MaxCredentials = maxBody - 1024
 
 func (s *Server) apiCredentials(w http.ResponseWriter, r *http.Request) {
-	q, err := listQuery(r)
-	if err != nil {
-		s.fail(w, err)
-		return
-	}
-	list, next, err := s.cfg.Credentials.List(r.Context(), q)
-	if list == nil {
-		list = []CredentialSummary{}
-	}
-	s.answer(w, CredentialList{list, next}, err)
+	list(s, w, r, s.cfg.Credentials.List, func(page []CredentialSummary, next string) any { return CredentialList{page, next} })
 }
 
 func (s *Server) apiApplyCredentials(w http.ResponseWriter, r *http.Request) {
 	var batch credentialBatch
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&batch); err != nil {
-		s.fail(w, fmt.Errorf("%w: want {\"credentials\": [{\"device\": …, \"username\": …, \"password\": …}]}: %w", ErrInvalid, err))
+	if err := readBody(r, &batch, `{"credentials": [{"device": …, "username": …, "password": …}]}`); err != nil {
+		s.fail(w, err)
 		return
 	}
 	done, err := s.cfg.Credentials.Apply(r.Context(), batch.Credentials)
@@ -88,11 +77,7 @@ func (s *Server) apiApplyCredentials(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) apiRemoveCredential(w http.ResponseWriter, r *http.Request) {
-	if err := s.cfg.Credentials.Remove(r.Context(), r.PathValue("device")); err != nil {
-		s.fail(w, err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
+	s.done(w, s.cfg.Credentials.Remove(r.Context(), r.PathValue("device")))
 }
 
 // Credentials returns one page of credentials.
