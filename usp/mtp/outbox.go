@@ -13,11 +13,18 @@ import (
 // OutboxLimit bounds what an Outbox keeps.
 type OutboxLimit struct{ Messages, Bytes int }
 
-// Limits of the outbox of a connection that carries all agents, and of one that
-// carries a single agent: a few answers of full size.
+// ConnectionLimit bounds what a connection to a broker holds.
+type ConnectionLimit struct {
+	Outbox     OutboxLimit
+	Window     int // of messages that may be unconfirmed at once, in each direction
+	ReadBuffer int // bytes; what is larger is read into its own place in any case
+}
+
+// Limits of a connection that carries all agents, and of one that carries a single
+// agent, of which there are many: a few answers of full size.
 var (
-	SharedOutbox = OutboxLimit{Messages: 10_000, Bytes: 64 << 20}
-	AgentOutbox  = OutboxLimit{Messages: 100, Bytes: 16 << 20}
+	SharedConnection = ConnectionLimit{OutboxLimit{Messages: 10_000, Bytes: 64 << 20}, 1024, 16 << 10}
+	AgentConnection  = ConnectionLimit{OutboxLimit{Messages: 100, Bytes: 16 << 20}, 32, 512}
 )
 
 // outboxPatience is how long a broker may take to confirm a message before

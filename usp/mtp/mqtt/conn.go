@@ -15,23 +15,6 @@ import (
 	"github.com/uspbridge/uspbridge/usp/mtp"
 )
 
-// Bounds of what may be unacknowledged at once, in each direction. One agent's
-// connection needs little.
-const (
-	sharedWindow = 1024
-	singleWindow = 32
-)
-
-// readBuffer is small for the connection of a single agent, of which there are
-// many; a record that is larger is read into its own place in any case.
-const (
-	sharedReadBuffer = 16 << 10
-	singleReadBuffer = 512
-)
-
-// goodbye is how long a broker may take for what is left when we disconnect.
-const goodbye = time.Second
-
 // conn is one connection to the broker, after CONNACK. Its packets are read by
 // the goroutine of Serve and written by its Writer.
 type conn struct {
@@ -39,6 +22,7 @@ type conn struct {
 	net     net.Conn
 	reader  *bufio.Reader
 	w       *mtp.Writer
+	ending  mtp.Ending
 	version byte // 4 (3.1.1) or 5
 	connack packets.Packet
 
@@ -50,7 +34,6 @@ type conn struct {
 	mu      sync.Mutex
 	nextID  uint16
 	asked   map[uint16][]string // filters of SUBSCRIBE packets without an answer
-	ended   error               // why we have ended it ourselves
 	pinger  *time.Timer
 	probing atomic.Bool
 }
@@ -101,35 +84,17 @@ func (c *conn) deadline(subscribed bool) time.Time {
 
 // reason tells what has ended the connection, of which reading err is what shows.
 func (c *conn) reason(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended != nil {
-		return c.ended
-	}
-	if failure := c.w.Failure(); failure != nil {
-		err = failure
-	}
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return fmt.Errorf("mqtt: the broker does not answer: %w", err)
-	}
-	return fmt.Errorf("mqtt: connection lost: %w", err)
+	return fmt.Errorf("mqtt: %w", c.ending.Reason(c.w, err))
 }
 
 // end says goodbye (R-MQTT.35) and closes the connection because of err.
 func (c *conn) end(err error) {
-	c.mu.Lock()
-	first := c.ended == nil
-	if first {
-		c.ended = err
-	}
-	c.mu.Unlock()
-	if first {
+	if c.ending.Begin(err) {
 		last, err := encode(nil, c.version, &packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}})
 		if err != nil {
 			c.t.cfg.Log.Debug("MQTT DISCONNECT", "error", err)
 		}
-		c.w.Finish(last, goodbye)
+		c.w.Finish(last, mtp.Goodbye)
 	}
 }
 

@@ -19,11 +19,7 @@ func (t *Transport) connect(ctx context.Context, s mtp.Settings) (*conn, error) 
 	if err != nil {
 		return nil, fmt.Errorf("mqtt: %s: %w", t.broker.Redacted(), err)
 	}
-	buffer := sharedReadBuffer
-	if t.cfg.single != nil {
-		buffer = singleReadBuffer
-	}
-	c := &conn{t: t, net: netConn, reader: bufio.NewReaderSize(netConn, buffer), version: t.version, asked: map[uint16][]string{}}
+	c := &conn{t: t, net: netConn, reader: bufio.NewReaderSize(netConn, t.limit.ReadBuffer), version: t.version, asked: map[uint16][]string{}}
 	c.w = mtp.NewWriter(netConn, t.cfg.Timeout, c.fill)
 	if err := c.greet(ctx, s); err != nil {
 		c.w.Close()
@@ -65,7 +61,7 @@ func (c *conn) greet(ctx context.Context, s mtp.Settings) error {
 // 3.1.1, the standard's defaults are as wide as our own.
 func (c *conn) agree(connack packets.Packet, keepAlive time.Duration) {
 	p := connack.Properties
-	c.connack, c.keepAlive, c.window, c.maxPacket, c.maxQoS = connack, keepAlive, c.t.window(), 256<<20, 2
+	c.connack, c.keepAlive, c.window, c.maxPacket, c.maxQoS = connack, keepAlive, c.t.limit.Window, 256<<20, 2
 	if p.ServerKeepAliveFlag {
 		c.keepAlive = time.Duration(p.ServerKeepAlive) * time.Second
 	}
@@ -105,7 +101,7 @@ func (t *Transport) connectPacket(s mtp.Settings) *packets.Packet {
 	if t.version == 5 {
 		pk.Properties = packets.Properties{
 			SessionExpiryInterval: uint32(min(t.cfg.SessionExpiry/time.Second, 1<<31)), SessionExpiryIntervalFlag: true,
-			ReceiveMaximum:      uint16(t.window()),
+			ReceiveMaximum:      uint16(t.limit.Window),
 			MaximumPacketSize:   uint32(t.cfg.MaxRecord + envelope),
 			RequestResponseInfo: 1,                                                                             // R-MQTT.12
 			User:                []packets.UserProperty{{Key: "usp-endpoint-id", Val: string(t.cfg.Endpoint)}}, // R-MQTT.13

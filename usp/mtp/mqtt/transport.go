@@ -32,6 +32,7 @@ type Transport struct {
 	version byte // 4 (3.1.1) or 5
 	escape  *strings.Replacer
 	meter   *mtp.Meter
+	limit   mtp.ConnectionLimit
 	served  atomic.Bool
 
 	// outbox outlives connections: what was published and not acknowledged is
@@ -73,21 +74,20 @@ func New(cfg Config) (*Transport, error) {
 	}
 	t := &Transport{
 		cfg: cfg, broker: broker, topic: topic, version: 5, escape: escaper(cfg.Version),
-		ready: make(chan struct{}),
+		ready: make(chan struct{}), limit: mtp.SharedConnection,
 	}
 	if cfg.Version == version311 {
 		t.version = 4
 	}
-	limit := mtp.SharedOutbox
 	if s := cfg.single; s != nil {
-		t.standing, t.meter, limit = mtp.NewStanding(s.settings, s.gate, true), s.meter, mtp.AgentOutbox
+		t.standing, t.meter, t.limit = mtp.NewStanding(s.settings, s.gate, true), s.meter, mtp.AgentConnection
 	} else {
 		t.standing = mtp.NewStanding(mtp.Settings{ClientID: cfg.ClientID, KeepAlive: cfg.KeepAlive}, nil, false)
 		if t.meter, err = mtp.NewMeter(cfg.Registerer, mtp.MQTT); err != nil {
 			return nil, err
 		}
 	}
-	t.outbox = mtp.NewOutbox[publication](limit, cfg.Hold, t.lost)
+	t.outbox = mtp.NewOutbox[publication](t.limit.Outbox, cfg.Hold, t.lost)
 	return t, nil
 }
 
@@ -183,14 +183,6 @@ func (t *Transport) Connection() mtp.Connection {
 	c := t.standing.Connection()
 	c.Inbox = t.AgentTopic(t.cfg.Endpoint)
 	return c
-}
-
-// window is how many records may be unacknowledged, in each direction.
-func (t *Transport) window() int {
-	if t.cfg.single != nil {
-		return singleWindow
-	}
-	return sharedWindow
 }
 
 // Send publishes a record and returns when the broker has acknowledged it or,

@@ -2,7 +2,6 @@ package stomp
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -12,22 +11,6 @@ import (
 	"github.com/uspbridge/uspbridge/usp/mtp"
 )
 
-// Bounds of what may be unconfirmed at once. One agent's connection needs little.
-const (
-	sharedWindow = 1024
-	singleWindow = 32
-)
-
-// readBuffer is small for the connection of a single agent, of which there are
-// many; a body is read into its own place in any case.
-const (
-	sharedReadBuffer = 16 << 10
-	singleReadBuffer = 512
-)
-
-// goodbye is how long a server may take for what is left when we disconnect.
-const goodbye = time.Second
-
 // conn is one connection to the server, after CONNECTED. Its frames are read by
 // the goroutine of Serve and written by its Writer.
 type conn struct {
@@ -35,6 +18,7 @@ type conn struct {
 	net    net.Conn
 	reader *bufio.Reader
 	w      *mtp.Writer
+	ending mtp.Ending
 
 	subscribeDest   string        // what the server wants us to subscribe to; "" for nothing
 	shared          bool          // one subscription serves all endpoints
@@ -43,7 +27,6 @@ type conn struct {
 	mu      sync.Mutex
 	changes []change // of subscriptions, to be written before records
 	inbox   string   // the destination of sharedID
-	ended   error    // why we have ended it ourselves
 	beater  *time.Timer
 }
 
@@ -172,30 +155,12 @@ func (c *conn) destination(next change) string {
 
 // end says goodbye (R-STOMP.28) and closes the connection because of err.
 func (c *conn) end(err error) {
-	c.mu.Lock()
-	first := c.ended == nil
-	if first {
-		c.ended = err
-	}
-	c.mu.Unlock()
-	if first {
-		c.w.Finish((&frame{command: "DISCONNECT"}).append(nil), goodbye)
+	if c.ending.Begin(err) {
+		c.w.Finish((&frame{command: "DISCONNECT"}).append(nil), mtp.Goodbye)
 	}
 }
 
 // reason tells what has ended the connection, of which reading err is what shows.
 func (c *conn) reason(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended != nil {
-		return c.ended
-	}
-	if failure := c.w.Failure(); failure != nil {
-		err = failure
-	}
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return fmt.Errorf("stomp: the server does not answer: %w", err)
-	}
-	return fmt.Errorf("stomp: connection lost: %w", err)
+	return fmt.Errorf("stomp: %w", c.ending.Reason(c.w, err))
 }

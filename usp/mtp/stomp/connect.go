@@ -21,11 +21,7 @@ func (t *Transport) open(ctx context.Context, s mtp.Settings) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stomp: %s: %w", t.broker.Redacted(), err)
 	}
-	buffer := sharedReadBuffer
-	if t.cfg.single != nil {
-		buffer = singleReadBuffer
-	}
-	c := &conn{t: t, net: netConn, reader: bufio.NewReaderSize(netConn, buffer)}
+	c := &conn{t: t, net: netConn, reader: bufio.NewReaderSize(netConn, t.limit.ReadBuffer)}
 	c.w = mtp.NewWriter(netConn, t.cfg.Timeout, c.fill)
 	if err := c.greet(ctx, s); err != nil {
 		c.w.Close()

@@ -29,6 +29,7 @@ type Transport struct {
 	broker *url.URL
 	dest   mtp.Template
 	meter  *mtp.Meter
+	limit  mtp.ConnectionLimit
 	hosted *hosted
 	served atomic.Bool
 
@@ -58,17 +59,16 @@ func New(cfg Config) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transport{cfg: cfg, broker: broker, dest: dest, hosted: newHosted(), ready: make(chan struct{})}
-	limit := mtp.SharedOutbox
+	t := &Transport{cfg: cfg, broker: broker, dest: dest, hosted: newHosted(), ready: make(chan struct{}), limit: mtp.SharedConnection}
 	if s := cfg.single; s != nil {
-		t.standing, t.meter, limit = mtp.NewStanding(s.settings, s.gate, true), s.meter, mtp.AgentOutbox
+		t.standing, t.meter, t.limit = mtp.NewStanding(s.settings, s.gate, true), s.meter, mtp.AgentConnection
 	} else {
 		t.standing = mtp.NewStanding(mtp.Settings{VirtualHost: cfg.Host, HeartbeatOutgoing: cfg.HeartBeat, HeartbeatExpect: cfg.HeartBeat}, nil, false)
 		if t.meter, err = mtp.NewMeter(cfg.Registerer, mtp.STOMP); err != nil {
 			return nil, err
 		}
 	}
-	t.outbox = mtp.NewOutbox[message](limit, cfg.Hold, t.lost)
+	t.outbox = mtp.NewOutbox[message](t.limit.Outbox, cfg.Hold, t.lost)
 	return t, nil
 }
 
@@ -196,11 +196,7 @@ func (t *Transport) finish() {
 // up lets records go over a connection that has its subscriptions.
 func (t *Transport) up(c *conn) {
 	t.standing.Up(mtp.Connection{Outgoing: c.beatOut, Incoming: c.beatIn})
-	window := sharedWindow
-	if t.cfg.single != nil {
-		window = singleWindow
-	}
-	t.outbox.Open(window)
+	t.outbox.Open(t.limit.Window)
 	t.conn.Store(c)
 	c.w.Kick() // what has been kept
 	t.meter.Up()
