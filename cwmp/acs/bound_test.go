@@ -146,6 +146,7 @@ func TestLimitsAreToldOnce(t *testing.T) {
 			for _, c := range cpes[:8] {
 				c.post(t.Context(), "")
 			}
+			synctest.Wait() // a session gives up its place after its last answer
 		}
 		var jobs sync.WaitGroup
 		ctx, cancel := context.WithCancel(t.Context())
