@@ -111,7 +111,7 @@ func TestQueuedTransfers(t *testing.T) {
 
 func TestTransferFunctionAndHeldRequests(t *testing.T) {
 	acs := newACS(t)
-	asked := make(chan TransferRequest, 1)
+	asked := make(chan TransferRequest) // unbuffered: the transfer lasts until the ACS has been told what to do next
 	f := startFleet(t, FleetConfig{Transfer: func(_ context.Context, r TransferRequest) *cwmp.Fault {
 		asked <- r
 		return nil
