@@ -227,10 +227,19 @@ func (s *Server) launch(c *conn) bool {
 // keep the request and its buffers for as long as the connection lives. It returns
 // false if Serve ends, and the connection with it.
 func (s *Server) start(a *accepting, c *conn) bool {
+	if !s.admit(a, c) {
+		c.close(websocket.CloseGoingAway, "the server stops")
+		c.cut()
+		return false
+	}
+	return true
+}
+
+// admit runs a connection, unless Serve ends.
+func (s *Server) admit(a *accepting, c *conn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.over {
-		c.drop()
 		return false
 	}
 	s.meter.Opened()
