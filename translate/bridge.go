@@ -215,7 +215,11 @@ func (b *Bridge) keep(dev *device, batch *store.Batch) (durable func(ctx context
 	dev.pins.Add(1)
 	done := make(chan struct{})
 	var failed error
+	due := schedules(batch)
 	b.store.Enqueue(batch, func(err error) {
+		if due {
+			b.lookAtDue()
+		}
 		if err != nil {
 			dev.unsaved.Store(true)
 			b.metrics.storeFailures.Inc()

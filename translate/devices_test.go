@@ -103,6 +103,7 @@ func TestWritesOfASession(t *testing.T) {
 	r := newRig(t, func(c *Config) { st = &writes{Store: c.Store}; c.Store = st })
 	u := r.add(cpesim.Config{})
 	u.discover(3)
+	until(t, "the bridge has written what the session's end means", func() bool { return r.acs.Sessions() == 0 })
 	told := acs.Detached(&cwmp.Inform{DeviceID: u.Identity()}, nil) // from now on it always says the same of itself
 	if err := r.Inform(t.Context(), told); err != nil {
 		t.Fatal(err)

@@ -66,6 +66,16 @@ func (b *Bridge) schedule(key cwmp.DeviceKey, rec *Record, at time.Time, batch *
 		return
 	}
 	batch.Put(dueKey(ms, key), nil)
+}
+
+// schedules reports whether a batch puts a device into the index.
+func schedules(batch *store.Batch) bool {
+	return slices.ContainsFunc(batch.Ops, func(op store.Op) bool { return op.Key.Kind == store.DeviceDue && op.Value != nil })
+}
+
+// lookAtDue has the index looked at again. Before what was put there is in the
+// store there is nothing to see.
+func (b *Bridge) lookAtDue() {
 	select {
 	case b.wakeDue <- struct{}{}:
 	default:
