@@ -139,7 +139,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	if err != nil {
 		return err
 	}
-	b.identity.attach(b.agents)
+	b.identity.attach(b.agents, claims{b.joint})
 	auth, err := b.authenticator()
 	if err != nil {
 		return err

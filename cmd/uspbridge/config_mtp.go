@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,14 +72,12 @@ func (m *FileMode) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// reaches reports whether agents connect to a controller by a protocol.
+// reaches reports whether agents, bridged or native, connect to a controller by a
+// protocol.
 func (c *USPConfig) reaches(protocol mtp.Protocol) bool {
-	for _, ctl := range c.Controllers {
-		if ctl.MTP.Protocol == Protocol(protocol) && ctl.MTP.URL != "" {
-			return true
-		}
-	}
-	return false
+	by := func(m ControllerMTP) bool { return m.Protocol == Protocol(protocol) && m.URL != "" }
+	return slices.ContainsFunc(c.Controllers, func(ctl ControllerConfig) bool { return by(ctl.MTP) }) ||
+		slices.ContainsFunc(c.Relay.Routes, func(r RelayAddress) bool { return by(r.MTP) })
 }
 
 func (c *USPConfig) webSocketOn() bool {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/uspbridge/uspbridge/usp"
@@ -17,6 +18,7 @@ type RelayConfig struct {
 	Inboxes      []RelayAddress     `mapstructure:"inboxes"`
 	Expiry       Duration           `mapstructure:"expiry"`
 	Endpoints    Count              `mapstructure:"endpoints"`
+	Sessions     Count              `mapstructure:"sessions"`
 	StoreForward StoreForwardConfig `mapstructure:"store_forward"`
 }
 
@@ -44,7 +46,7 @@ type StoreForwardConfig struct {
 
 func defaultRelay() RelayConfig {
 	return RelayConfig{
-		Expiry: Duration(24 * time.Hour), Endpoints: 100_000,
+		Expiry: Duration(24 * time.Hour), Endpoints: 100_000, Sessions: 25_000,
 		StoreForward: StoreForwardConfig{Expiry: Duration(24 * time.Hour), Records: 100, Bytes: 1 << 20, TotalRecords: 10_000, TotalBytes: 64 << 20},
 	}
 }
@@ -67,14 +69,14 @@ func (l *configLoader) checkRelay(c USPConfig) {
 	}
 	l.checkRelayAddresses(key+"routes", c.Relay.Routes, c.MTP)
 	for i, r := range c.Relay.Routes {
-		if p := r.MTP.Protocol; r.MTP.URL != "" && (p == Protocol(mtp.WebSocket) || p == Protocol(mtp.UDS)) {
-			l.wrong(fmt.Sprintf("%sroutes[%d].mtp.url", key, i), "nothing is relayed over a connection that the bridge would have to open: the endpoint connects to the bridge; leave it out")
+		if r.MTP.dialled() && c.Relay.isAgent(r.EndpointID) {
+			l.wrong(fmt.Sprintf("%sroutes[%d].mtp.url", key, i), "the bridge opens sessions to controllers, and by usp.relay.agents this is an agent, which connects to the bridge; leave the route out")
 		}
 	}
 	l.checkRelayAddresses(key+"inboxes", c.Relay.Inboxes, c.MTP)
 	l.checkInboxes(c)
 	for name, zero := range map[string]bool{
-		"expiry": c.Relay.Expiry == 0, "endpoints": c.Relay.Endpoints == 0,
+		"expiry": c.Relay.Expiry == 0, "endpoints": c.Relay.Endpoints == 0, "sessions": c.Relay.Sessions == 0,
 		"store_forward.expiry": c.Relay.StoreForward.Expiry == 0, "store_forward.records": c.Relay.StoreForward.Records == 0,
 		"store_forward.bytes": c.Relay.StoreForward.Bytes == 0, "store_forward.total_records": c.Relay.StoreForward.TotalRecords == 0,
 		"store_forward.total_bytes": c.Relay.StoreForward.TotalBytes == 0,
@@ -83,6 +85,16 @@ func (l *configLoader) checkRelay(c USPConfig) {
 			l.wrong(key+name, "must be more than 0")
 		}
 	}
+}
+
+// isAgent reports whether one of the patterns of native agents is an endpoint's.
+func (c RelayConfig) isAgent(id string) bool {
+	return slices.ContainsFunc(c.Agents, func(p EndpointPattern) bool { return relay.Matches(string(p), usp.EndpointID(id)) })
+}
+
+// dialled reports whether a controller is reached by sessions that the bridge opens.
+func (m ControllerMTP) dialled() bool {
+	return m.URL != "" && (m.Protocol == Protocol(mtp.WebSocket) || m.Protocol == Protocol(mtp.UDS))
 }
 
 func (l *configLoader) checkRelayAddresses(key string, all []RelayAddress, transports MTPConfig) {

@@ -23,6 +23,7 @@ import (
 type identity struct {
 	trust  *trust.Trust
 	agents *agent.Host
+	claims claims
 }
 
 var _ websocket.Identity = (*identity)(nil)
@@ -49,13 +50,18 @@ func (b *bridge) openTrust(tlsMetrics *servertls.Metrics, metrics prometheus.Reg
 }
 
 // attach joins certificates and agents.
-func (i *identity) attach(agents *agent.Host) {
-	i.agents = agents
+func (i *identity) attach(agents *agent.Host, own claims) {
+	i.agents, i.claims = agents, own
 	i.trust.Attach(agents)
 }
 
-// certificate returns an agent's certificate, for a connection of its own.
+// certificate returns a hosted agent's certificate, for a connection of its own. For
+// a native agent there is none: whoever has its key speaks as it, and that is not the
+// bridge, which may have taken it at its word.
 func (i *identity) certificate(ctx context.Context, agent usp.EndpointID) (*tls.Certificate, error) {
+	if hosted, err := i.claims.Hosted(ctx, agent); err != nil || !hosted {
+		return nil, err
+	}
 	return i.trust.Certificate(ctx, agent)
 }
 

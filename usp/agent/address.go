@@ -47,7 +47,7 @@ func compileMTPs(spec *localSpec, s *state, tables map[rowKey][]uint32, controll
 			a.URL = hostURL(s, k, "CoAP.", "coap")
 		case mtp.UDS:
 			a.URL = socketURL(spec, s, k)
-			to = mtp.Target{URL: a.URL, Retry: udsRetry}
+			to = mtp.Target{URL: a.URL, Retry: mtp.UDSRetry}
 		}
 		out = append(out, controllerAddress{order: number(s.named(k, "Order")), address: a, target: to})
 	}

@@ -25,9 +25,6 @@ func retryPolicy(minimum time.Duration, multiplier float64) mtp.Backoff {
 	return mtp.Backoff{Min: minimum, Multiplier: multiplier, Max: time.Duration(most * float64(time.Second))}
 }
 
-// udsRetry is the policy of R-UDS.5: between 1 and 5 seconds, always.
-var udsRetry = mtp.Backoff{Min: time.Second, Multiplier: 5, Max: 5 * time.Second}
-
 // dialKey names a session that an agent is to open.
 type dialKey struct {
 	protocol   mtp.Protocol

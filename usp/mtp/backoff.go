@@ -17,6 +17,16 @@ type Backoff struct {
 	Multiplier float64       // k; 0: 2
 }
 
+// The policies of sessions that are opened to controllers, where nothing else is
+// configured for them.
+var (
+	// WebSocketRetry is R-WS.19 with the defaults of Device.LocalAgent.Controller.{i}.MTP.{i}.WebSocket:
+	// after ten tries the wait grows no more.
+	WebSocketRetry = Backoff{Min: 5 * time.Second, Multiplier: 2, Max: 5 * time.Second << 10}
+	// UDSRetry is R-UDS.5: between 1 and 5 seconds, always.
+	UDSRetry = Backoff{Min: time.Second, Multiplier: 5, Max: 5 * time.Second}
+)
+
 // Wait returns how long to wait before try n, n counting from 1 since the last
 // connection that worked.
 func (b Backoff) Wait(n int) time.Duration {

@@ -28,7 +28,8 @@ type Config struct {
 	// Agents are patterns of the endpoints that are native agents. Without one
 	// whoever is no known controller is an agent once it has sent a record to one.
 	Agents []string
-	// Routes are where endpoints are reached that have not been heard.
+	// Routes are where endpoints are reached that have not been heard. One with a URL
+	// on a transport that opens sessions is a controller, as is one of Controllers.
 	Routes map[usp.EndpointID]mtp.Address
 	// Inboxes are addresses at a broker, not made from the transport's template,
 	// at which the relay listens for endpoints that are reached elsewhere.
@@ -47,7 +48,14 @@ type Config struct {
 	// there (default 24 h). One that is connected is there until that ends.
 	Expiry    time.Duration
 	Endpoints int // endpoints known at once (default 100,000); further ones are not relayed
-	Hold      HoldConfig
+	// Sessions is how many are kept at once in the name of native agents (default
+	// 25,000, half of what a transport opens if it is not told else): what strangers
+	// claim to be is not to take all from the hosted agents.
+	Sessions int
+	// SessionWait is how long a record waits for one that is being opened (default
+	// 15 s: behind a controller that restarts it is the time to a second try, R-WS.19).
+	SessionWait time.Duration
+	Hold        HoldConfig
 
 	Log        *slog.Logger
 	Now        func() time.Time // default time.Now
@@ -91,6 +99,8 @@ func (c *Config) complete() error {
 	}
 	orDefault(&c.Expiry, 24*time.Hour)
 	orDefault(&c.Endpoints, 100_000)
+	orDefault(&c.Sessions, 25_000)
+	orDefault(&c.SessionWait, 15*time.Second)
 	orDefault(&c.Hold.Expiry, 24*time.Hour)
 	orDefault(&c.Hold.Records, 100)
 	orDefault(&c.Hold.Bytes, 1<<20)

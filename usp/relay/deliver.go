@@ -19,6 +19,9 @@ func (r *Relay) process(j job) {
 	if j.moved {
 		r.standIn(j.env.From)
 	}
+	if j.moved || j.env.Type.Connects() {
+		r.retry(j.env.From)
+	}
 	switch j.kind {
 	case jobPass:
 		r.passOn(ctx, j)
@@ -78,6 +81,9 @@ func (r *Relay) toReceiver(ctx context.Context, env record.Envelope, via mtp.Pro
 	if at.Protocol == via && r.inboxes.has(at, env.To) {
 		return errDirect
 	}
+	if r.byURL(env.To, at) {
+		at = r.awaitSession(ctx, env, at)
+	}
 	if at.Conn == nil { // on a connection nothing is heard again
 		r.marks.add(r.marks.key("sent", at, rec))
 	}
@@ -110,7 +116,7 @@ func (r *Relay) send(ctx context.Context, from, to usp.EndpointID, at mtp.Addres
 // nothing: on the transport that it comes by it is not yet connected.
 func (r *Relay) connect(ctx context.Context, j job) {
 	at, ok := r.route(j.env.To, j.env.From)
-	if !ok || at.Protocol == j.via && r.inboxes.has(at, j.env.To) {
+	if !ok || at.Protocol == j.via && r.inboxes.has(at, j.env.To) || r.byURL(j.env.To, at) {
 		return
 	}
 	r.introduce(ctx, j.env, at)

@@ -128,6 +128,9 @@ func (r *Relay) listenForConfigured() error {
 	for id := range r.cfg.Controllers {
 		named[id] = r.cfg.Policy.names(id)
 	}
+	for id := range r.sessions.targets {
+		named[id] = r.cfg.Policy.names(id)
+	}
 	for id := range r.inboxes.configured {
 		named[id] = true
 	}

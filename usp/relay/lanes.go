@@ -12,8 +12,9 @@ import (
 
 const (
 	laneShards = 16
-	// maxWaiting and maxWaitingBytes bound what waits for one transport, so that a
-	// broker that blocks takes its own share of memory only.
+	// maxWaiting and maxWaitingBytes bound what waits for one transport, or for one
+	// controller that the bridge connects to, so that a broker that blocks, or a
+	// controller that is away, takes its own share of memory only.
 	maxWaiting      = 4096
 	maxWaitingBytes = 64 << 20
 )
@@ -43,7 +44,7 @@ type lanes struct {
 	run     func(job)
 	seed    maphash.Seed
 	shards  [laneShards]laneShard
-	waiting map[mtp.Protocol]*waiting // by the receiver's transport; fixed
+	waiting map[string]*waiting // by the receiver's transport, or the receiver; fixed
 	wg      sync.WaitGroup
 }
 
@@ -62,10 +63,14 @@ type laneJob struct {
 
 type waiting struct{ records, bytes atomic.Int64 }
 
-func newLanes(transports []mtp.Transport, run func(job)) *lanes {
-	l := &lanes{run: run, seed: maphash.MakeSeed(), waiting: map[mtp.Protocol]*waiting{"": {}}}
+// newLanes has bounds of their own for the transports and for the receivers named.
+func newLanes(transports []mtp.Transport, run func(job), receivers ...usp.EndpointID) *lanes {
+	l := &lanes{run: run, seed: maphash.MakeSeed(), waiting: map[string]*waiting{"": {}}}
 	for _, t := range transports {
-		l.waiting[t.Protocol()] = new(waiting)
+		l.waiting[string(t.Protocol())] = new(waiting)
+	}
+	for _, id := range receivers {
+		l.waiting[string(id)] = new(waiting)
 	}
 	for i := range l.shards {
 		l.shards[i].lanes = map[ends][]laneJob{}
@@ -73,10 +78,10 @@ func newLanes(transports []mtp.Transport, run func(job)) *lanes {
 	return l
 }
 
-// submit queues a job whose receiver is reached by a transport. It returns false
-// if too much waits for that.
-func (l *lanes) submit(to mtp.Protocol, j job) bool {
-	on := l.waiting[to]
+// submit queues a job whose receiver has a bound of its own, or is reached by a
+// transport that has. It returns false if too much waits for that.
+func (l *lanes) submit(bound string, j job) bool {
+	on := l.waiting[bound]
 	if on == nil {
 		on = l.waiting[""]
 	}

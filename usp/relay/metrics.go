@@ -36,7 +36,9 @@ func newMetrics(reg prometheus.Registerer, r *Relay) (*metrics, error) {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "uspbridge_relay_" + name, Help: help}, func() float64 { return float64(f()) })
 	}
 	all := []prometheus.Collector{m.records, m.bytes, m.dropped, m.connects,
-		gauge("endpoints", "Native agents and their controllers known.", r.table.count.Load)}
+		gauge("endpoints", "Native agents and their controllers known.", r.table.count.Load),
+		gauge("sessions_wanted", "Sessions to be kept to controllers in the name of native agents.", r.sessions.wanted.Load),
+		gauge("sessions_open", "Sessions of native agents and controllers that the bridge connects to, open, whoever has opened them.", r.table.open)}
 	if r.held != nil {
 		all = append(all,
 			gauge("queued_records", "Records that wait for native agents.", r.held.records.Load),

@@ -43,7 +43,7 @@ func (p *Policy) Allows(from, to usp.EndpointID) bool {
 		return false
 	}
 	for _, r := range p.rules {
-		if matches(r.From, from) && matches(r.To, to) {
+		if Matches(r.From, from) && Matches(r.To, to) {
 			return true
 		}
 	}
@@ -53,14 +53,14 @@ func (p *Policy) Allows(from, to usp.EndpointID) bool {
 // names reports whether a rule is about an endpoint, on either side.
 func (p *Policy) names(id usp.EndpointID) bool {
 	for _, r := range p.rules {
-		if matches(r.From, id) || matches(r.To, id) {
+		if Matches(r.From, id) || Matches(r.To, id) {
 			return true
 		}
 	}
 	return false
 }
 
-func matches(pattern string, id usp.EndpointID) bool {
+func Matches(pattern string, id usp.EndpointID) bool {
 	ok, err := path.Match(pattern, string(id))
 	return err == nil && ok
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -24,9 +25,10 @@ type Relay struct {
 	marks     *marks
 	lanes     *lanes
 	inboxes   inboxes
+	sessions  *sessions
 	held      *held // nil: turned off
 	conflicts conflicts
-	toldFull  atomic.Int64 // unix nanoseconds
+	tell      occasionally // that there is no room
 	metrics   *metrics
 
 	ctx  context.Context // ends when Run has ended
@@ -59,7 +61,6 @@ func New(cfg Config) (*Relay, error) {
 		conflicts: conflicts{all: map[usp.EndpointID]*conflict{}},
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
-	r.lanes = newLanes(cfg.Transports, r.process)
 	r.inboxes = newInboxes(cfg.Transports, cfg.Inboxes)
 	for id, at := range cfg.Controllers {
 		if reachable(at) || at.Protocol != "" {
@@ -69,6 +70,8 @@ func New(cfg Config) (*Relay, error) {
 	for id, at := range cfg.Routes {
 		r.routes[id] = at
 	}
+	r.sessions = newSessions(cfg, r.routes)
+	r.lanes = newLanes(cfg.Transports, r.process, slices.Collect(maps.Keys(r.sessions.targets))...)
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	if err := r.remembered(ctx); err != nil {
@@ -84,6 +87,7 @@ func New(cfg Config) (*Relay, error) {
 	if r.metrics, err = newMetrics(cfg.Registerer, r); err != nil {
 		return nil, fmt.Errorf("relay: metrics: %w", err)
 	}
+	r.dialConfigured(ctx)
 	return r, r.listenForConfigured()
 }
 
@@ -106,6 +110,7 @@ func (r *Relay) Run(ctx context.Context) error {
 // sweep removes what has waited for too long, and tries again to reach those that
 // could not be reached before.
 func (r *Relay) sweep(ctx context.Context) {
+	r.settle(ctx)
 	if r.held == nil {
 		return
 	}
@@ -167,6 +172,9 @@ func (r *Relay) heard(in mtp.Inbound, env record.Envelope) (moved bool, refused 
 	if inbox := inboxOf(env); env.Type.Connects() && inbox.Protocol == at.Protocol && inbox.Protocol != "" {
 		at.Topic, at.Destination = inbox.Topic, inbox.Destination
 	}
+	if r.ofSession(env.From, in.Local) { // the session is the agent's, see sessionOpened
+		at = mtp.Address{Protocol: at.Protocol}
+	}
 	c, err := r.table.learn(env.From, place{at: at, local: in.Local, proven: in.Proven, heard: r.cfg.Now()}, r.speaksAsAgent(env))
 	switch {
 	case errors.Is(err, errUnproven):
@@ -181,16 +189,27 @@ func (r *Relay) heard(in mtp.Inbound, env record.Envelope) (moved bool, refused 
 	if c.save {
 		r.save(env.From)
 	}
+	if c.dial {
+		r.dial(env.From)
+	}
 	return c.moved, ""
 }
 
 // tellFull logs, once in a while, that there is no room for further endpoints.
 func (r *Relay) tellFull(id usp.EndpointID) {
-	now := r.cfg.Now()
-	if last := r.toldFull.Load(); now.Sub(time.Unix(0, last)) >= fullLogEvery && r.toldFull.CompareAndSwap(last, now.UnixNano()) {
+	if r.tell.now(r.cfg.Now()) {
 		r.log.Warn("native endpoints are not relayed: as many are known as may be; `uspbridge device forget` makes room, or raise the bound",
 			"endpoint", shorten(id), "known", r.cfg.Endpoints)
 	}
+}
+
+// occasionally is when something was logged that strangers can bring about.
+type occasionally struct{ last atomic.Int64 } // unix nanoseconds
+
+// now reports whether it is time to log it once more.
+func (o *occasionally) now(now time.Time) bool {
+	last := o.last.Load()
+	return now.Sub(time.Unix(0, last)) >= fullLogEvery && o.last.CompareAndSwap(last, now.UnixNano())
 }
 
 // inboxOf returns where the sender of a Connect record says that it listens, zero
@@ -211,11 +230,19 @@ func inboxOf(env record.Envelope) mtp.Address {
 // writes to one.
 func (r *Relay) speaksAsAgent(env record.Envelope) bool {
 	if len(r.cfg.Agents) > 0 {
-		return slices.ContainsFunc(r.cfg.Agents, func(pattern string) bool { return matches(pattern, env.From) })
+		return r.matchesAgents(env.From)
 	}
-	_, fromController := r.cfg.Controllers[env.From]
-	_, toController := r.cfg.Controllers[env.To]
-	return toController && !fromController
+	return r.isController(env.To) && !r.isController(env.From)
+}
+
+func (r *Relay) matchesAgents(id usp.EndpointID) bool {
+	return slices.ContainsFunc(r.cfg.Agents, func(pattern string) bool { return Matches(pattern, id) })
+}
+
+// isController reports whether an endpoint is known to be one by the configuration.
+func (r *Relay) isController(id usp.EndpointID) bool {
+	_, known := r.cfg.Controllers[id]
+	return known || r.sessions.dials(id)
 }
 
 // Connected takes down where a peer is connected that the policy names, and greets
@@ -227,13 +254,19 @@ func (r *Relay) Connected(peer, local usp.EndpointID, via mtp.Address) {
 		r.cfg.Next.Connected(peer, local, via)
 		return
 	}
-	conn, ok := via.Conn.(mtp.Proven)
-	proven := ok && conn.Proven()
+	if r.ofSession(peer, local) {
+		r.sessionOpened(peer, local, via)
+		return
+	}
+	proven := provenBy(via)
 	if hosted, err := r.cfg.Claims.Hosted(r.ctx, peer); err == nil && !hosted && (proven || r.trusts(via.Protocol)) {
 		// A refusal is told when the peer speaks.
 		c, err := r.table.learn(peer, place{at: whereabouts(via), local: local, proven: proven, heard: r.cfg.Now()}, false)
 		if err == nil && c.save {
 			r.save(peer)
+		}
+		if err == nil && c.dial {
+			r.dial(peer)
 		}
 		if c.moved {
 			r.submit(job{kind: jobListen, env: record.Envelope{From: peer}, moved: true})
@@ -248,24 +281,42 @@ func (r *Relay) Connected(peer, local usp.EndpointID, via mtp.Address) {
 	}
 }
 
+// provenBy reports whether a connection's peer has proven who it is.
+func provenBy(via mtp.Address) bool {
+	conn, ok := via.Conn.(mtp.Proven)
+	return ok && conn.Proven()
+}
+
 // Disconnected forgets a connection.
 func (r *Relay) Disconnected(peer, local usp.EndpointID, via mtp.Address) {
 	if via.Conn != nil && peer != "" {
 		r.table.disconnected(peer, via.Conn)
+		if r.sessions.dials(peer) {
+			r.table.parted(local, via.Conn)
+		}
 	}
 	r.cfg.Next.Disconnected(peer, local, via)
 }
 
 func (r *Relay) submit(j job) {
-	at, _ := r.route(j.env.To, j.env.From)
-	if !r.lanes.submit(at.Protocol, j) {
+	bound := string(j.env.To)
+	if !r.sessions.dials(j.env.To) {
+		at, _ := r.route(j.env.To, j.env.From)
+		bound = string(at.Protocol)
+	}
+	if !r.lanes.submit(bound, j) {
 		r.drop(j.env, j.via, droppedOverload)
 	}
 }
 
-// route returns where an endpoint is reached: where it was heard, else where it
-// was configured.
+// route returns where an endpoint is reached: by its session with from, if it is one
+// that sessions are kept to, else where it was heard, else where it was configured.
 func (r *Relay) route(id, from usp.EndpointID) (mtp.Address, bool) {
+	if r.sessions.dials(id) {
+		if at, ok := r.table.session(from, id); ok {
+			return at, true
+		}
+	}
 	if at, ok := r.table.route(id, from, r.cfg.Now()); ok {
 		return at, true
 	}

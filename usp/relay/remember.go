@@ -72,6 +72,7 @@ func (r *Relay) remembered(ctx context.Context) error {
 	}
 	for _, id := range known {
 		r.standIn(id)
+		r.dialAgain(ctx, id)
 	}
 	return nil
 }
@@ -149,7 +150,7 @@ func (r *Relay) Forget(ctx context.Context, id usp.EndpointID) error {
 	if err := r.cfg.Store.Commit(ctx, &b); err != nil {
 		return err
 	}
-	r.table.remove(id)
+	r.hang(id, r.table.remove)
 	if hosted, err := r.cfg.Claims.Hosted(ctx, id); err != nil || !hosted {
 		r.leave(id)
 	}

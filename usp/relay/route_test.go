@@ -243,16 +243,16 @@ func TestLanesStayBounded(t *testing.T) {
 	l := newLanes([]mtp.Transport{newTransport(mtp.MQTT)}, func(job) { <-blocked })
 	t.Cleanup(func() { close(blocked); l.wait() })
 	for range maxWaiting {
-		if !l.submit(mtp.MQTT, job{}) {
+		if !l.submit(string(mtp.MQTT), job{}) {
 			t.Fatal("refused within the bound")
 		}
 	}
 	for range 10 {
-		if l.submit(mtp.MQTT, job{record: make([]byte, 1000)}) {
+		if l.submit(string(mtp.MQTT), job{record: make([]byte, 1000)}) {
 			t.Fatal("taken beyond the bound")
 		}
 	}
-	if w := l.waiting[mtp.MQTT]; w.records.Load() != maxWaiting || w.bytes.Load() != 0 {
+	if w := l.waiting[string(mtp.MQTT)]; w.records.Load() != maxWaiting || w.bytes.Load() != 0 {
 		t.Errorf("%d records of %d bytes are counted", w.records.Load(), w.bytes.Load())
 	}
 }

@@ -42,6 +42,10 @@ type endpoint struct {
 	saved        time.Time
 	// places are all on one transport; several only if they are connections.
 	places []place
+	// keeping says whether sessions are kept to controllers in its name, sessions
+	// which of them are open.
+	keeping  keeping
+	sessions []session
 }
 
 // table knows where endpoints were heard last.
@@ -74,6 +78,7 @@ func (t *table) shard(id usp.EndpointID) *tableShard {
 type change struct {
 	moved bool // it is new or somewhere else than before
 	save  bool // its record in the store is old
+	dial  bool // it is an agent in whose name no sessions are kept yet
 }
 
 // learn notes that id was heard at a place. A place that is not an address that
@@ -97,6 +102,10 @@ func (t *table) learn(id usp.EndpointID, p place, agent bool) (change, error) {
 	var c change
 	c.save = agent && !e.agent || p.heard.Sub(e.saved) >= saveEvery
 	e.agent = e.agent || agent
+	c.dial = e.agent && e.keeping == keptNone
+	if e.first.IsZero() { // known by the configuration only
+		e.first = p.heard
+	}
 	e.heard, e.protocol = p.heard, p.at.Protocol
 	if reachable(p.at) {
 		c.moved = e.move(p)
@@ -169,11 +178,16 @@ func (t *table) route(id, from usp.EndpointID, now time.Time) (mtp.Address, bool
 	if e == nil {
 		return mtp.Address{}, false
 	}
+	return e.route(from, now, t.expiry)
+}
+
+// route is that of a table.
+func (e *endpoint) route(from usp.EndpointID, now time.Time, expiry time.Duration) (mtp.Address, bool) {
 	var best *place
 	for i := range e.places {
 		p := &e.places[i]
 		switch {
-		case !p.live(now, t.expiry):
+		case !p.live(now, expiry):
 		case best == nil, p.local == from && best.local != from, (p.local == from) == (best.local == from) && p.heard.After(best.heard):
 			best = p
 		}
@@ -228,15 +242,18 @@ func (t *table) get(id usp.EndpointID) (endpoint, bool) {
 	return copied, true
 }
 
-func (t *table) remove(id usp.EndpointID) (known bool) {
+// remove forgets an endpoint and reports whether sessions were kept in its name.
+func (t *table) remove(id usp.EndpointID) bool {
 	s := t.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known = s.m[id]; known {
-		delete(s.m, id)
-		t.count.Add(-1)
+	e := s.m[id]
+	if e == nil {
+		return false
 	}
-	return known
+	delete(s.m, id)
+	t.count.Add(-1)
+	return e.keeping != keptNone
 }
 
 // isAgent reports whether an endpoint is known and an agent.
