@@ -119,6 +119,8 @@ type relayEnv struct {
 	socket string
 	coap   string // address of the bridge
 	ctl    string // address of the controller on CoAP
+
+	further []testenv.ControllerRow // besides one for each transport
 }
 
 func startRelay(t *testing.T, keys map[string]any) relayEnv {
@@ -149,6 +151,7 @@ func (e *relayEnv) start(t *testing.T, keys map[string]any) {
 		controllers = append(controllers, testenv.ControllerRow{EndpointID: "proto::c-STOMP",
 			MTP: map[string]string{"protocol": "STOMP", "destination": "/queue/usp.controller.c-STOMP"}})
 	}
+	controllers = append(controllers, e.further...)
 	maps.Copy(all, keys)
 	e.Env = testenv.Start(t, program, testenv.Config{Keys: all, Controllers: controllers})
 }
