@@ -164,6 +164,10 @@ type Target struct {
 	URL       string // ws://, wss:// or unix://
 	Retry     Backoff
 	KeepAlive time.Duration // silence after which a Ping is sent; 0: as the transport has it
+	// Guest is set if the local endpoint is not hosted here, but relayed. However many
+	// there are, the sessions of hosted endpoints are opened as soon as if there were
+	// none, or half as fast.
+	Guest bool
 }
 
 // Publication is a message that is no record, for a topic of a broker.

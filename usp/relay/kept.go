@@ -22,8 +22,11 @@ const (
 // session is a connection of a controller with an agent.
 type session struct {
 	peer usp.EndpointID
-	at   mtp.Address
+	on   mtp.Protocol
+	conn any // mtp.Address.Conn
 }
+
+func (s session) address() mtp.Address { return mtp.Address{Protocol: s.on, Conn: s.conn} }
 
 // keep notes that sessions are kept in the name of an agent from now on, and reports
 // whether that is new.
@@ -120,7 +123,7 @@ func (t *table) parted(id usp.EndpointID, conn any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e := s.m[id]; e != nil {
-		e.sessions = slices.DeleteFunc(e.sessions, func(o session) bool { return o.at.Conn == conn })
+		e.sessions = slices.DeleteFunc(e.sessions, func(o session) bool { return o.conn == conn })
 	}
 }
 
@@ -132,7 +135,7 @@ func (t *table) session(id, peer usp.EndpointID) (mtp.Address, bool) {
 	if e := s.m[id]; e != nil {
 		for _, o := range e.sessions {
 			if o.peer == peer {
-				return o.at, true
+				return o.address(), true
 			}
 		}
 	}

@@ -46,9 +46,9 @@ func newSessions(cfg Config, routes map[usp.EndpointID]mtp.Address) *sessions {
 	for id, at := range routes {
 		for _, t := range cfg.Transports {
 			if d, ok := t.(mtp.Dialing); ok && at.URL != "" && t.Protocol() == at.Protocol {
-				to := mtp.Target{URL: at.URL, Retry: mtp.WebSocketRetry, KeepAlive: sessionKeepAlive}
+				to := mtp.Target{URL: at.URL, Retry: mtp.WebSocketRetry, KeepAlive: sessionKeepAlive, Guest: true}
 				if at.Protocol == mtp.UDS {
-					to = mtp.Target{URL: at.URL, Retry: mtp.UDSRetry}
+					to = mtp.Target{URL: at.URL, Retry: mtp.UDSRetry, Guest: true}
 				}
 				s.targets[id] = target{to, d}
 			}
@@ -237,8 +237,8 @@ func (r *Relay) sessionOpened(peer, local usp.EndpointID, via mtp.Address) {
 	if !provenBy(via) && !r.trusts(via.Protocol) {
 		return
 	}
-	if at := whereabouts(via); r.table.join(local, session{peer, at}) {
-		r.sessions.opened(ends{local, peer}, at)
+	if s := (session{peer, via.Protocol, via.Conn}); r.table.join(local, s) {
+		r.sessions.opened(ends{local, peer}, s.address())
 	}
 }
 

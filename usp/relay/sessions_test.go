@@ -122,7 +122,7 @@ func (s *sessionRig) wants(when string, agents ...usp.EndpointID) {
 	defer s.sockets.mu.Unlock()
 	want := map[ends]mtp.Target{}
 	for _, id := range agents {
-		want[ends{id, controller}] = mtp.Target{URL: controllerURL, Retry: mtp.WebSocketRetry, KeepAlive: 30 * time.Second}
+		want[ends{id, controller}] = mtp.Target{URL: controllerURL, Retry: mtp.WebSocketRetry, KeepAlive: 30 * time.Second, Guest: true}
 	}
 	if !maps.Equal(s.sockets.wanted, want) {
 		s.t.Errorf("%s: sessions %v, want %v", when, s.sockets.wanted, want)
@@ -424,7 +424,7 @@ func TestADeviceThatIsHostedTakesItsSessionsOver(t *testing.T) {
 		c.Routes = map[usp.EndpointID]mtp.Address{lab: {Protocol: mtp.UDS, URL: labURL}}
 	})
 	s.hear(native)
-	want := mtp.Target{URL: labURL, Retry: mtp.UDSRetry}
+	want := mtp.Target{URL: labURL, Retry: mtp.UDSRetry, Guest: true}
 	if got := s.unix.wanted[ends{native, lab}]; got != want {
 		t.Errorf("by the routes a session %v, want %v", got, want)
 	}
@@ -478,7 +478,7 @@ func BenchmarkSession(b *testing.B) {
 	if _, err := t.learn(native, place{at: address(mtp.MQTT, "home"), heard: time.Unix(0, 0)}, true); err != nil {
 		b.Fatal(err)
 	}
-	t.join(native, session{controller, connection("session")})
+	t.join(native, session{controller, mtp.WebSocket, "session"})
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, ok := t.session(native, controller); !ok {

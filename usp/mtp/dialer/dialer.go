@@ -60,9 +60,10 @@ type Dialer struct {
 
 	mu      sync.Mutex
 	pairs   map[Pair]*entry
-	due     dueHeap  // pairs that wait, by time
-	queue   []*entry // pairs whose time has come, in order
+	due     dueHeap // pairs that wait, by time
+	queue   queue   // pairs whose time has come
 	trying  int
+	guests  int // of those
 	open    int
 	nextTry time.Time // when the pace allows one more
 	tries   sync.WaitGroup
@@ -280,11 +281,14 @@ func (d *Dialer) work(ctx context.Context) time.Duration {
 	for len(d.due) > 0 && !d.due[0].at.After(now) {
 		e := heap.Pop(&d.due).(*entry)
 		e.state = queued
-		d.queue = append(d.queue, e)
+		d.queue.add(e)
 	}
-	for len(d.queue) > 0 && d.trying < d.cfg.Concurrent && d.open+d.trying < d.cfg.Max && !d.nextTry.After(now) {
-		e := d.queue[0]
-		d.queue = d.queue[1:]
+	for d.trying < d.cfg.Concurrent && d.open+d.trying < d.cfg.Max && !d.nextTry.After(now) {
+		// One controller that does not answer is not to have all tries wait for it.
+		e := d.queue.next(d.guests < max(d.cfg.Concurrent/2, 1))
+		if e == nil {
+			break
+		}
 		if e.state == queued && !d.alreadyJoined(e) {
 			d.nextTry = now.Add(time.Second / time.Duration(d.cfg.Rate))
 			d.try(ctx, e)
@@ -294,7 +298,7 @@ func (d *Dialer) work(ctx context.Context) time.Duration {
 	if len(d.due) > 0 {
 		pause = max(d.due[0].at.Sub(now), 0)
 	}
-	if len(d.queue) > 0 && d.nextTry.After(now) {
+	if d.queue.waits() && d.nextTry.After(now) {
 		if p := d.nextTry.Sub(now); pause < 0 || p < pause {
 			pause = p
 		}
@@ -317,6 +321,9 @@ func (d *Dialer) try(ctx context.Context, e *entry) {
 	e.state = trying
 	d.trying++
 	to := e.to
+	if to.Guest {
+		d.guests++
+	}
 	d.tries.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 		defer cancel()
@@ -330,6 +337,9 @@ func (d *Dialer) tried(e *entry, to mtp.Target, s Session, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.trying--
+	if to.Guest {
+		d.guests--
+	}
 	d.poke()
 	if err != nil {
 		if e.state == gone {

@@ -315,6 +315,42 @@ func TestBounds(t *testing.T) {
 	})
 }
 
+// guests are dialled one after the other.
+func guests(d *Dialer, n int) {
+	for i := range n {
+		d.Dial(usp.EndpointID(fmt.Sprint("os::guest-", i)), pair.Peer, mtp.Target{URL: "ws://a", Retry: fiveSeconds, Guest: true})
+		<-time.After(time.Nanosecond)
+	}
+}
+
+// TestGuestsTakeTurns: who is hosted does not wait for all guests that came before.
+func TestGuestsTakeTurns(t *testing.T) {
+	play(t, Config{Rate: 10}, func(t *testing.T, d *Dialer, n *network) {
+		guests(d, 4)
+		n.want(t, "os::guest-0 at 0s")
+		fleet(d, 2)
+		<-time.After(time.Second)
+		n.want(t, "os::1-0 at 100ms", "os::guest-1 at 200ms", "os::1-1 at 300ms", "os::guest-2 at 400ms", "os::guest-3 at 500ms")
+	})
+}
+
+// TestGuestsLeaveHalfOfTheTries to the others, if theirs take long.
+func TestGuestsLeaveHalfOfTheTries(t *testing.T) {
+	play(t, Config{Rate: 1000, Concurrent: 4}, func(t *testing.T, d *Dialer, n *network) {
+		n.set(false, time.Second)
+		guests(d, 8)
+		<-time.After(100 * time.Millisecond)
+		n.want(t, "os::guest-0 at 0s", "os::guest-1 at 1ms")
+		fleet(d, 2)
+		<-time.After(100 * time.Millisecond)
+		n.want(t, "os::1-0 at 100ms", "os::1-1 at 101ms")
+		<-time.After(time.Minute)
+		if _, open := d.Wanted(); open != 10 {
+			t.Errorf("%d are open, want 10", open)
+		}
+	})
+}
+
 func TestTryHasATimeout(t *testing.T) {
 	play(t, Config{Timeout: 2 * time.Second}, func(t *testing.T, d *Dialer, n *network) {
 		n.set(false, time.Hour)
