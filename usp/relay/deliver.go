@@ -116,7 +116,7 @@ func (r *Relay) send(ctx context.Context, from, to usp.EndpointID, at mtp.Addres
 // nothing: on the transport that it comes by it is not yet connected.
 func (r *Relay) connect(ctx context.Context, j job) {
 	at, ok := r.route(j.env.To, j.env.From)
-	if !ok || at.Protocol == j.via && r.inboxes.has(at, j.env.To) || r.byURL(j.env.To, at) {
+	if !ok || at.Protocol == j.via && r.inboxes.has(at, j.env.To) {
 		return
 	}
 	r.introduce(ctx, j.env, at)

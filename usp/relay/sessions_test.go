@@ -369,28 +369,76 @@ func TestAControllerThatConnectsItself(t *testing.T) {
 	s := newSessionRig(t, nil)
 	s.hear(native)
 	s.Connected(controller, "", connection("its own"))
+	told := 0
 	tell := func(want mtp.Address) {
 		t.Helper()
-		s.receive(overBroker(mtp.MQTT, "home of "+string(native), message(t, native, controller, fmt.Sprint(want.Conn))))
+		told++
+		s.receive(overBroker(mtp.MQTT, "home of "+string(native), message(t, native, controller, fmt.Sprint(told))))
 		if got := s.await(s.ws); got.at != want {
 			t.Errorf("sent by %v, want %v", got.at.Conn, want.Conn)
 		}
 	}
 	tell(connection("its own"))
+	s.clock.pass(time.Second)
 	via := s.open(native)
 	s.receive(mtp.Inbound{Record: message(t, controller, native, "1"), Reply: via, Peer: controller, Local: native})
 	s.await(s.mqtt.transport)
 	tell(via)
+	rec := message(t, other, controller, "1") // of one without a session
+	s.receive(overBroker(mtp.MQTT, "home of "+string(other), rec))
+	if got := s.await(s.ws); got.at != connection("its own") {
+		t.Errorf("another's record is sent by %v", got.at.Conn)
+	}
 	s.hear(native) // a Connect record on the session that there is
 	if got := s.await(s.ws); got.at != via || decode(t, got.record).GetWebsocketConnect() == nil {
 		t.Errorf("%+v", got)
 	}
 	s.Connected(controller, native, connection("instead"))
 	s.await(s.ws)
+	tell(connection("instead"))
 	s.Disconnected(controller, native, via) // the transport keeps the newer
 	tell(connection("instead"))
 	s.Disconnected(controller, native, connection("instead"))
 	tell(connection("its own"))
+}
+
+// TestASessionBeginsAsThePolicyHasIt: an agent that may not write to its controller
+// does not greet it.
+func TestASessionBeginsAsThePolicyHasIt(t *testing.T) {
+	s := newSessionRig(t, func(c *Config) {
+		var err error
+		if c.Policy, err = NewPolicy(Rule{From: "proto::*", To: "os::*"}); err != nil {
+			t.Fatal(err)
+		}
+		c.Routes = map[usp.EndpointID]mtp.Address{native: address(mtp.MQTT, "home")}
+	})
+	s.wants("for the controller", native)
+	via := connection("session")
+	s.Connected(controller, native, via)
+	s.receive(mtp.Inbound{Record: message(t, controller, native, "1"), Reply: via, Peer: controller, Local: native})
+	s.await(s.mqtt.transport)
+	s.idle()
+}
+
+// TestASessionWithWhomIsNotBelieved: where controllers have to prove who they are,
+// one that has not is greeted, and that is all.
+func TestASessionWithWhomIsNotBelieved(t *testing.T) {
+	s := newSessionRig(t, func(c *Config) {
+		c.Trusted = []mtp.Protocol{mtp.MQTT}
+		c.SessionWait = time.Nanosecond
+	})
+	s.hear(native)
+	via := s.open(native)
+	s.receive(mtp.Inbound{Record: message(t, controller, native, "1"), Reply: via, Peer: controller, Local: native})
+	s.receive(overBroker(mtp.MQTT, "home of "+string(native), message(t, native, controller, "2")))
+	s.idle()
+	proven := mtp.Address{Protocol: mtp.WebSocket, Conn: secure("session")}
+	s.Connected(controller, native, proven)
+	s.await(s.ws)
+	s.receive(overBroker(mtp.MQTT, "home of "+string(native), message(t, native, controller, "3")))
+	if got := s.await(s.ws); got.at != proven {
+		t.Errorf("%+v", got)
+	}
 }
 
 // TestAnAgentThatComesBackIsConnectedAtOnce (R-WS.21).
@@ -439,12 +487,18 @@ func TestADeviceThatIsHostedTakesItsSessionsOver(t *testing.T) {
 	s.Connected(controller, native, connection("hosted"))
 	s.idle() // its Connect record is the hosted agent's to send
 	s.hosted.Store(bridged)
+	again := func(when string) {
+		t.Helper()
+		if len(s.sockets.wanted) != 1 || len(s.unix.wanted) != 1 {
+			t.Errorf("%s: %v and %v", when, s.sockets.wanted, s.unix.wanted)
+		}
+	}
 	clear(s.sockets.wanted) // as the hosted agent leaves it
 	s.hear(native)
+	again("native again")
+	clear(s.sockets.wanted) // hosted only between two sweeps
 	s.settle(t.Context())
-	if len(s.sockets.wanted) != 1 || len(s.unix.wanted) != 1 {
-		t.Errorf("native again: %v and %v", s.sockets.wanted, s.unix.wanted)
-	}
+	again("at the next sweep")
 }
 
 // TestControllerOfTheRoutes: who writes to it is an agent, and it is listened for at
