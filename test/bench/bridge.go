@@ -28,7 +28,8 @@ type bridge struct {
 	profiles string // directory for them
 	client   http.Client
 
-	cwmp, websocket, console, mqtt string // addresses
+	cwmp, websocket, console, mqtt, coap string // addresses
+	served                               string // where a controller is that the bridge connects to
 
 	process *exec.Cmd
 	ended   chan error
@@ -37,7 +38,7 @@ type bridge struct {
 // newBridge chooses where a bridge will listen. Nothing is started.
 func newBridge(binary, dir, profiles string) (*bridge, error) {
 	b := &bridge{binary: binary, dir: dir, profiles: profiles, client: http.Client{Timeout: patience}}
-	addresses := []*string{&b.cwmp, &b.websocket, &b.console, &b.mqtt}
+	addresses := []*string{&b.cwmp, &b.websocket, &b.console, &b.mqtt, &b.served}
 	if profiles != "" {
 		addresses = append(addresses, &b.profiler)
 	}
@@ -49,7 +50,9 @@ func newBridge(binary, dir, profiles string) (*bridge, error) {
 		defer l.Close() // only when all are chosen, so that they differ
 		*at = l.Addr().String()
 	}
-	return b, nil
+	var err error
+	b.coap, err = freeUDP()
+	return b, err
 }
 
 // config is the configuration file. Only what the measurement needs is not the

@@ -35,8 +35,10 @@
 //	         back, with one connection for all and with one each. It needs mosquitto.
 //	native   A stub of a native agent that a controller asks: records a second and the
 //	         latency of each way without the bridge, over its embedded broker, and through
-//	         its relay from each transport to each, with what that adds. It needs
-//	         mosquitto; STOMP has rows if -stomp says where a server is.
+//	         its relay from each transport to each, with what that adds; also to a
+//	         controller that the bridge connects to. CoAP has a fixed rate, below what
+//	         its server takes of one source. It needs mosquitto; STOMP has rows if -stomp
+//	         says where a server is.
 //
 // The full runs take minutes each; a process needs 15,000 open files for them:
 //

@@ -15,6 +15,7 @@ import (
 	"github.com/uspbridge/uspbridge/usp/mtp/mqtt"
 	"github.com/uspbridge/uspbridge/usp/mtp/stomp"
 	"github.com/uspbridge/uspbridge/usp/mtp/uds"
+	"github.com/uspbridge/uspbridge/usp/mtp/websocket"
 	"github.com/uspbridge/uspbridge/usp/record"
 )
 
@@ -25,7 +26,13 @@ const (
 	overMosquitto = "MQTT (mosquitto)"
 	overBroker    = "MQTT (embedded)"
 	overSTOMP     = "STOMP"
+	overCoAP      = "CoAP"
+	// overServed is a controller that is the server: the bridge connects to it.
+	overServed = "WebSocket (server)"
 )
+
+// servedController is the endpoint id of that controller.
+const servedController = usp.EndpointID("proto::bench-served")
 
 // agentQueue is where agents are written to over STOMP.
 const agentQueue = "/queue/bench.agent.{endpoint_id}"
@@ -43,7 +50,11 @@ func (m *measurement) relayed(ctx context.Context) error {
 	err = errors.Join(
 		m.relayedBy(ctx, "relay", overMosquitto, broker.address, [][2]string{
 			{overWebSocket, overWebSocket}, {overMosquitto, overWebSocket}, {overWebSocket, overMosquitto}, {overSTOMP, overWebSocket}, {overWebSocket, overSTOMP},
-			{overMosquitto, overSTOMP}, {overSTOMP, overMosquitto}, {overUDS, overWebSocket}, {overMosquitto, overUDS},
+			{overMosquitto, overSTOMP}, {overSTOMP, overMosquitto},
+			{overUDS, overUDS}, {overUDS, overWebSocket}, {overWebSocket, overUDS}, {overUDS, overMosquitto}, {overMosquitto, overUDS}, {overUDS, overSTOMP}, {overSTOMP, overUDS},
+			{overCoAP, overCoAP}, {overCoAP, overWebSocket}, {overWebSocket, overCoAP}, {overCoAP, overMosquitto}, {overMosquitto, overCoAP},
+			{overCoAP, overSTOMP}, {overSTOMP, overCoAP}, {overCoAP, overUDS}, {overUDS, overCoAP},
+			{overMosquitto, overServed},
 		}),
 		broker.kill())
 	if err != nil {
@@ -58,14 +69,14 @@ func (m *measurement) relayed(ctx context.Context) error {
 // bridge. broker is where its MQTT is, "" for the embedded one.
 func (m *measurement) relayedBy(ctx context.Context, name, onMQTT, broker string, pairs [][2]string) error {
 	with := func(b *bridge) {
-		b.usp = "\n  relay: {rules: [{from: \"*\", to: \"*\"}]}"
+		b.usp = fmt.Sprintf("\n  relay: {rules: [{from: \"*\", to: \"*\"}], routes: [{endpoint_id: %q, mtp: {protocol: WebSocket, url: %q}}]}", servedController, "ws://"+b.served+"/usp")
 		if broker == "" {
 			b.usp += fmt.Sprintf("\n  broker: {listen: %q, anonymous: true, rules: [{endpoint: \"*\", publish: [\"usp/agent/+\"]}]}", b.mqtt)
 		} else {
 			b.mqtt = broker
 			b.mtp = fmt.Sprintf(", mqtt: {broker: %q}", "tcp://"+broker)
 		}
-		b.mtp += fmt.Sprintf(", uds: {listen: %q}", b.socket())
+		b.mtp += fmt.Sprintf(", uds: {listen: %q}, coap: {listen: %q}", b.socket(), b.coap)
 		if m.stomp != "" {
 			b.mtp += fmt.Sprintf(", stomp: {broker: %q, destination: %q, login: guest, passcode: guest}", "tcp://"+m.stomp, agentQueue)
 		}
@@ -78,6 +89,9 @@ func (m *measurement) relayedBy(ctx context.Context, name, onMQTT, broker string
 			// Endpoints of their own, so that no pair waits for the relay to follow one
 			// that moves.
 			d := relayedPair{m: m, b: b, agent: usp.EndpointID(fmt.Sprintf("os::00005E-%s-%d", name, i)), controller: usp.EndpointID(fmt.Sprintf("proto::%s-%d", name, i))}
+			if p[1] == overServed {
+				d.controller = servedController
+			}
 			if err := d.measure(ctx, p[0], p[1]); err != nil {
 				return fmt.Errorf("%s to %s: %w", p[0], p[1], err)
 			}
@@ -112,7 +126,7 @@ func (d relayedPair) measure(ctx context.Context, agentOver, controllerOver stri
 	if err == nil {
 		var used cost
 		used, err = d.b.measure(ctx, strings.ReplaceAll("relay "+agentOver+" "+controllerOver, " ", "-"), func() (err error) {
-			a, err = askNative(ctx, c, d.agent)
+			a, err = askNative(ctx, c, d.agent, loadOver(agentOver, controllerOver))
 			return err
 		})
 		a.cpu = used.cpu
@@ -145,7 +159,10 @@ func (d relayedPair) meet(ctx context.Context, agent client.Link, c *client.Clie
 // the same two hops each.
 func (d relayedPair) row(a asked, agentOver, controllerOver string) row {
 	r := a.row("records relayed, agent on " + agentOver + ", controller on " + controllerOver)
-	r.cpu = a.cpu / (2 * (nativeGets + nativeAlone + 10*inFlight))
+	r.cpu = a.cpu / time.Duration(a.load.records())
+	if controllerOver == overServed { // the hop is the same, whoever has opened it
+		controllerOver = overWebSocket
+	}
 	mean := func(q float64) time.Duration {
 		return (quantile(d.m.direct[agentOver].seen, q) + quantile(d.m.direct[controllerOver].seen, q)) / 2
 	}
@@ -176,6 +193,14 @@ func (d relayedPair) link(ctx context.Context, over string, id usp.EndpointID) (
 		})
 	case overUDS:
 		return client.DialLink(ctx, client.Config{URL: uds.Scheme + d.b.socket(), Controller: id})
+	case overCoAP:
+		return coapLink(ctx, id, d.b.coap)
+	case overServed:
+		t, err := websocket.NewServer(websocket.Config{Listen: d.b.served})
+		if err != nil {
+			return nil, err
+		}
+		return client.OverLink(ctx, id, t, func(usp.EndpointID) mtp.Address { return mtp.Address{Protocol: mtp.WebSocket} })
 	}
 	return client.DialLink(ctx, client.Config{URL: "ws://" + d.b.websocket + "/usp", Controller: id})
 }

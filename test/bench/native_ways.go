@@ -4,9 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"path/filepath"
 
+	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/client"
+	"github.com/uspbridge/uspbridge/usp/mtp"
+	"github.com/uspbridge/uspbridge/usp/mtp/coap"
 	"github.com/uspbridge/uspbridge/usp/mtp/mqtt"
 	"github.com/uspbridge/uspbridge/usp/mtp/stomp"
 	"github.com/uspbridge/uspbridge/usp/mtp/uds"
@@ -30,7 +35,7 @@ func (m *measurement) native(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
-		a, err := askNative(ctx, c, nativeAgent)
+		a, err := askNative(ctx, c, nativeAgent, loadOver(w.over))
 		if err = errors.Join(err, c.Close(), done()); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
@@ -46,7 +51,7 @@ func (m *measurement) native(ctx context.Context) error {
 // directWays are those between the two alone, or with a broker that is not the
 // bridge.
 func (m *measurement) directWays() []way {
-	ways := []way{{overWebSocket, "WebSocket, direct", m.webSocketDirect}, {overUDS, "UDS, direct", m.socketDirect}, {overMosquitto, "MQTT, mosquitto", m.mqttDirect}}
+	ways := []way{{overWebSocket, "WebSocket, direct", m.webSocketDirect}, {overUDS, "UDS, direct", m.socketDirect}, {overCoAP, "CoAP, direct", m.coapDirect}, {overMosquitto, "MQTT, mosquitto", m.mqttDirect}}
 	if m.stomp != "" {
 		ways = append(ways, way{overSTOMP, "STOMP, " + m.stomp, m.stompDirect})
 	}
@@ -84,6 +89,50 @@ func (m *measurement) socketDirect(ctx context.Context) (*client.Client, func() 
 		return nil, nil, errors.Join(err, n.close())
 	}
 	return c, n.close, nil
+}
+
+func (m *measurement) coapDirect(ctx context.Context) (*client.Client, func() error, error) {
+	at, err := freeUDP()
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := coap.New(coap.Config{Listen: at})
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := startNative(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	link, err := coapLink(ctx, controller, at)
+	if err != nil {
+		return nil, nil, errors.Join(err, n.close())
+	}
+	return client.New(controller, link), n.close, nil
+}
+
+// coapLink is an endpoint that writes to a CoAP server and listens for the answers.
+func coapLink(ctx context.Context, id usp.EndpointID, server string) (client.Link, error) {
+	own, err := freeUDP()
+	if err != nil {
+		return nil, err
+	}
+	t, err := coap.New(coap.Config{Listen: own})
+	if err != nil {
+		return nil, err
+	}
+	return client.OverLink(ctx, id, t, func(to usp.EndpointID) mtp.Address {
+		return mtp.Address{Protocol: mtp.CoAP, URL: "coap://" + server + "/usp/" + url.PathEscape(string(to))}
+	})
+}
+
+// freeUDP returns an address on loopback at which nobody listens.
+func freeUDP() (string, error) {
+	l, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.LocalAddr().String(), l.Close()
 }
 
 func (m *measurement) mqttDirect(ctx context.Context) (*client.Client, func() error, error) {
@@ -154,7 +203,7 @@ func (m *measurement) overEmbedded(ctx context.Context) error {
 		}
 		var a asked
 		used, err := b.measure(ctx, "native-embedded", func() (err error) {
-			a, err = askNative(ctx, c, nativeAgent)
+			a, err = askNative(ctx, c, nativeAgent, fullLoad)
 			return err
 		})
 		if err = errors.Join(err, c.Close(), done()); err != nil {
@@ -162,7 +211,7 @@ func (m *measurement) overEmbedded(ctx context.Context) error {
 		}
 		m.direct[overBroker] = a
 		r := a.row("records of a native agent, MQTT, embedded broker")
-		r.cpu = used.each(2 * (nativeGets + nativeAlone + 10*inFlight))
+		r.cpu = used.each(fullLoad.records())
 		m.table.add(r)
 		return nil
 	})

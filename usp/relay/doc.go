@@ -4,6 +4,10 @@
 // Connect records, which belong to one transport, end here and are made anew for
 // the other one.
 //
+// Where a controller has to be connected to, the relay has the transports keep a
+// session for each native agent with it (mtp.Dialing), and sends what is the agent's
+// by that.
+//
 // It stands in front of the handler of hosted agents: a record for one of those
 // goes there, one between two others is relayed if Policy allows it, all else is
 // left to that handler to drop. It knows endpoint ids and transports' addresses;

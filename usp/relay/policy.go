@@ -60,6 +60,7 @@ func (p *Policy) names(id usp.EndpointID) bool {
 	return false
 }
 
+// Matches reports whether an endpoint id matches a pattern of a Rule.
 func Matches(pattern string, id usp.EndpointID) bool {
 	ok, err := path.Match(pattern, string(id))
 	return err == nil && ok

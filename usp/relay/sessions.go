@@ -79,24 +79,34 @@ func (r *Relay) sessionsOf(id usp.EndpointID) map[usp.EndpointID]target {
 
 // dial has sessions kept in the name of an agent.
 func (r *Relay) dial(id usp.EndpointID) {
+	if len(r.sessions.targets) > 0 && !r.begin(id) && r.sessions.tell.now(r.cfg.Now()) {
+		r.log.Warn("no session is opened to controllers in the name of a native agent: as many are kept as may be; "+
+			"`uspbridge device forget` makes room, or raise the bound", "endpoint", shorten(id), "most", r.cfg.Sessions)
+	}
+}
+
+// begin is dial without a word; not ok: there are as many sessions as may be.
+func (r *Relay) begin(id usp.EndpointID) (ok bool) {
+	most := int64(r.cfg.Sessions)
+	if r.sessions.wanted.Load() >= most {
+		return false // without a wait for others, as it is with each record of the agent
+	}
 	r.sessions.changing.Lock()
 	defer r.sessions.changing.Unlock()
 	if !r.table.keep(id) {
-		return
+		return true // somebody else has
 	}
 	all := r.sessionsOf(id)
-	if n := int64(len(all)); r.sessions.wanted.Add(n) > int64(r.cfg.Sessions) {
-		r.sessions.wanted.Add(-n)
+	n := int64(len(all))
+	if r.sessions.wanted.Load()+n > most {
 		r.table.release(id)
-		if r.sessions.tell.now(r.cfg.Now()) {
-			r.log.Warn("no session is opened to controllers in the name of a native agent: as many are kept as may be; "+
-				"`uspbridge device forget` makes room, or raise the bound", "endpoint", shorten(id), "most", r.cfg.Sessions)
-		}
-		return
+		return false
 	}
+	r.sessions.wanted.Add(n)
 	for c, t := range all {
 		t.dialing.Dial(id, c, t.Target)
 	}
+	return true
 }
 
 // hang ends what dial began. release is what the table does of it; it reports
