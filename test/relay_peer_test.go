@@ -73,6 +73,19 @@ func (p *peer) expect(want []byte) {
 	}
 }
 
+// expectEnd wants the link to be closed, without a record before.
+func (p *peer) expectEnd() {
+	p.t.Helper()
+	select {
+	case got, more := <-p.records:
+		if more {
+			p.t.Errorf("%s got %x, want the end of its link", p.id, got)
+		}
+	case <-time.After(testenv.Patience):
+		p.t.Errorf("the link of %s does not end", p.id)
+	}
+}
+
 // tell sends a record to another endpoint, which must get just that.
 func (p *peer) tell(to *peer, what string) {
 	p.t.Helper()

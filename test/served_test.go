@@ -82,11 +82,7 @@ func (c *servedController) accept(agent usp.EndpointID) *peer {
 	}
 	p := newPeer(c.t, c.id, &testenv.WebSocketLink{Conn: c.waiting[agent]})
 	delete(c.waiting, agent)
-	hello, err := record.WebSocketConnect(agent, c.id, "")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	p.expect(hello)
+	p.expect(greeting(c.t, agent, c.id))
 	return p
 }
 
@@ -155,16 +151,32 @@ func TestControllerThatIsAServer(t *testing.T) {
 	for _, on := range protocols {
 		both(on, "after all")
 	}
-	env.Run("device", "forget", string(agents["MQTT"].id))
-	select {
-	case rec, more := <-sessions["MQTT"].records:
-		if more {
-			t.Errorf("the session of one that is forgotten has %x", rec)
-		}
-	case <-time.After(testenv.Patience):
-		t.Error("the session of one that is forgotten does not end")
+	// One session for two endpoints, whoever opens it.
+	id := agents["STOMP"].id
+	own := env.connected(t, c.id, "WebSocket", env.WebSocketURL()+"/"+string(id))
+	own.expect(greeting(t, id, c.id))
+	sessions["STOMP"].expectEnd()
+	own.tell(agents["STOMP"], "by the controller's own session")
+	agents["STOMP"].tell(own, "and back")
+	if err := own.link.Close(); err != nil {
+		t.Error(err)
 	}
+	sessions["STOMP"] = c.accept(id)
+	both("STOMP", "by the agent's again")
+
+	env.Run("device", "forget", string(agents["MQTT"].id))
+	sessions["MQTT"].expectEnd()
 	both("STOMP", "without the one forgotten")
+}
+
+// greeting is the record that a WebSocket session begins with.
+func greeting(t *testing.T, agent, controller usp.EndpointID) []byte {
+	t.Helper()
+	hello, err := record.WebSocketConnect(agent, controller, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hello
 }
 
 // TestControllerAtASocket: the same on a Unix domain socket.

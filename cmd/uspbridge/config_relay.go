@@ -18,7 +18,7 @@ type RelayConfig struct {
 	Inboxes      []RelayAddress     `mapstructure:"inboxes"`
 	Expiry       Duration           `mapstructure:"expiry"`
 	Endpoints    Count              `mapstructure:"endpoints"`
-	Sessions     Count              `mapstructure:"sessions"`
+	Sessions     Count              `mapstructure:"sessions"` // 0: half of what the WebSocket client may open
 	StoreForward StoreForwardConfig `mapstructure:"store_forward"`
 }
 
@@ -46,7 +46,7 @@ type StoreForwardConfig struct {
 
 func defaultRelay() RelayConfig {
 	return RelayConfig{
-		Expiry: Duration(24 * time.Hour), Endpoints: 100_000, Sessions: 25_000,
+		Expiry: Duration(24 * time.Hour), Endpoints: 100_000,
 		StoreForward: StoreForwardConfig{Expiry: Duration(24 * time.Hour), Records: 100, Bytes: 1 << 20, TotalRecords: 10_000, TotalBytes: 64 << 20},
 	}
 }
@@ -73,10 +73,13 @@ func (l *configLoader) checkRelay(c USPConfig) {
 			l.wrong(fmt.Sprintf("%sroutes[%d].mtp.url", key, i), "the bridge opens sessions to controllers, and by usp.relay.agents this is an agent, which connects to the bridge; leave the route out")
 		}
 	}
+	if most := c.MTP.WebSocket.Client.MaxConnections; c.Relay.Sessions > most {
+		l.wrong(key+"sessions", "is more than usp.mtp.websocket.client.max_connections, %d, which bridged agents share", most)
+	}
 	l.checkRelayAddresses(key+"inboxes", c.Relay.Inboxes, c.MTP)
 	l.checkInboxes(c)
 	for name, zero := range map[string]bool{
-		"expiry": c.Relay.Expiry == 0, "endpoints": c.Relay.Endpoints == 0, "sessions": c.Relay.Sessions == 0,
+		"expiry": c.Relay.Expiry == 0, "endpoints": c.Relay.Endpoints == 0,
 		"store_forward.expiry": c.Relay.StoreForward.Expiry == 0, "store_forward.records": c.Relay.StoreForward.Records == 0,
 		"store_forward.bytes": c.Relay.StoreForward.Bytes == 0, "store_forward.total_records": c.Relay.StoreForward.TotalRecords == 0,
 		"store_forward.total_bytes": c.Relay.StoreForward.TotalBytes == 0,
@@ -85,6 +88,15 @@ func (l *configLoader) checkRelay(c USPConfig) {
 			l.wrong(key+name, "must be more than 0")
 		}
 	}
+}
+
+// relaySessions is how many sessions are kept in the name of native agents. Others who
+// claim to be such are not to take all that there may be from bridged ones.
+func (c USPConfig) relaySessions() int {
+	if c.Relay.Sessions > 0 {
+		return int(c.Relay.Sessions)
+	}
+	return max(int(c.MTP.WebSocket.Client.MaxConnections)/2, 1)
 }
 
 // isAgent reports whether one of the patterns of native agents is an endpoint's.

@@ -84,7 +84,7 @@ usp:
     inboxes: [{endpoint_id: "proto::c4", mtp: {protocol: STOMP, destination: /queue/c4}}]
     expiry: 1h
     endpoints: 12
-    sessions: 17
+    sessions: 6
     store_forward: {enabled: true, expiry: 2h, records: 13, bytes: 14KiB, total_records: 15, total_bytes: 16MiB}
   bulk_data: {allow: ["*.example", 10.1.0.0/16], ca: "", min_reporting_interval: 10s, uploads: 3, report: 64KiB}
   identity: {ca: {cert: "", key: ""}, hand_off: true, life: 720h}
@@ -149,7 +149,7 @@ console: {listen: "127.0.0.1:8549", token: "0123456789abcdef"}
 				Rules: []RelayRule{{"os::00259E-*", "proto::*"}}, Agents: []EndpointPattern{"os::*"},
 				Routes:  []RelayAddress{{"os::1-2", ControllerMTP{Protocol: "MQTT", Topic: "a/b"}}},
 				Inboxes: []RelayAddress{{"proto::c4", ControllerMTP{Protocol: "STOMP", Destination: "/queue/c4"}}},
-				Expiry:  Duration(time.Hour), Endpoints: 12, Sessions: 17,
+				Expiry:  Duration(time.Hour), Endpoints: 12, Sessions: 6,
 				StoreForward: StoreForwardConfig{true, Duration(2 * time.Hour), 13, 14 << 10, 15, 16 << 20},
 			},
 			BulkData: BulkDataConfig{Allow: []string{"*.example", "10.1.0.0/16"}, MinReportingInterval: Duration(10 * time.Second), Uploads: 3, Report: 64 << 10},
@@ -410,14 +410,16 @@ func TestConfigRefused(t *testing.T) {
       - {endpoint_id: a::native-1, mtp: {protocol: WebSocket, url: 'ws://192.0.2.2/usp'}}
       - {endpoint_id: a::native-2, mtp: {protocol: UDS, url: 'unix:///run/n'}}
     agents: ['a::native-*']
+    sessions: 50001
     inboxes:
       - {endpoint_id: a::d, mtp: {protocol: UDS}}
       - {endpoint_id: a::d, mtp: {protocol: CoAP, url: 'coap://192.0.2.2/usp'}}
 `, want: []string{
 			`bridge.yaml:9: usp.relay.routes[4].mtp.url: the bridge opens sessions to controllers, and by usp.relay.agents this is an agent, which connects to the bridge; leave the route out`,
 			`bridge.yaml:10: usp.relay.routes[5].mtp.url: the bridge opens sessions to controllers, and by usp.relay.agents this is an agent, which connects to the bridge; leave the route out`,
-			`bridge.yaml:13: usp.relay.inboxes[0].mtp.protocol: an inbox is at a broker: use MQTT or STOMP`,
-			`bridge.yaml:14: usp.relay.inboxes[1].mtp.protocol: an inbox is at a broker: use MQTT or STOMP`}},
+			`bridge.yaml:12: usp.relay.sessions: is more than usp.mtp.websocket.client.max_connections, 50000, which bridged agents share`,
+			`bridge.yaml:14: usp.relay.inboxes[0].mtp.protocol: an inbox is at a broker: use MQTT or STOMP`,
+			`bridge.yaml:15: usp.relay.inboxes[1].mtp.protocol: an inbox is at a broker: use MQTT or STOMP`}},
 		{name: "address", yaml: "cwmp: {listen: '7547'}", want: []string{
 			`bridge.yaml:1: cwmp.listen: "7547" is not an address; write for example :7547 or 127.0.0.1:7547`}},
 		{name: "port", yaml: "console: {listen: '127.0.0.1:99999'}", want: []string{

@@ -30,7 +30,7 @@ func (b *bridge) newRelay(metrics prometheus.Registerer) (*relay.Relay, error) {
 		Next: b.agents, Transports: b.mtps(), Store: b.store, Claims: claims{b.joint}, Policy: policy,
 		Controllers: map[usp.EndpointID]mtp.Address{}, Routes: map[usp.EndpointID]mtp.Address{},
 		Owner: c.MTP.inboxOwner(), Trusted: c.atTheirWord(), Reserved: agent.BuiltinController,
-		Expiry: time.Duration(c.Relay.Expiry), Endpoints: int(c.Relay.Endpoints), Sessions: int(c.Relay.Sessions), Hold: c.Relay.StoreForward.settings(),
+		Expiry: time.Duration(c.Relay.Expiry), Endpoints: int(c.Relay.Endpoints), Sessions: c.relaySessions(), Hold: c.Relay.StoreForward.settings(),
 		Log: b.log.With("part", "relay"), Registerer: metrics,
 	}
 	for _, ctl := range c.Controllers {

@@ -49,8 +49,8 @@ type Config struct {
 	Expiry    time.Duration
 	Endpoints int // endpoints known at once (default 100,000); further ones are not relayed
 	// Sessions is how many are kept at once in the name of native agents (default
-	// 25,000, half of what a transport opens if it is not told else): what strangers
-	// claim to be is not to take all from the hosted agents.
+	// 25,000, half of what a transport opens if it is not told else): those who claim
+	// to be such are not to take all from the hosted agents.
 	Sessions int
 	// SessionWait is how long a record waits for one that is being opened (default
 	// 15 s: behind a controller that restarts it is the time to a second try, R-WS.19).
