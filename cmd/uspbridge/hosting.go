@@ -36,12 +36,16 @@ func (h *hosting) Hosted(ctx context.Context, id usp.EndpointID) error {
 	return h.Host.Hosted(ctx, id)
 }
 
-// Forget implements translate.Agents.
+// Forget implements translate.Agents. The transports are told last: over them the
+// agent takes leave of its controllers.
 func (h *hosting) Forget(ctx context.Context, id usp.EndpointID) error {
+	if err := h.Host.Forget(ctx, id); err != nil {
+		return err
+	}
 	for _, t := range h.transports {
 		t.Unhost(id)
 	}
-	return h.Host.Forget(ctx, id)
+	return nil
 }
 
 // known tells the transports of the devices that the store has.

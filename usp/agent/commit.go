@@ -30,6 +30,11 @@ func (s *session) commit(ctx context.Context, tx *txn, events []Event, log *audi
 	if s.host.reconnects(tx) {
 		s.after = append(s.after, func() { s.host.applyConnections(tx.a) })
 	}
+	if s.host.touched(tx, s.host.classes.controller) {
+		if gone := s.host.unspoken(tx.base, tx.next); len(gone) > 0 {
+			s.after = append(s.after, func() { s.host.endSessions(tx.a.id, gone) })
+		}
+	}
 	if !s.triggered {
 		s.host.configure(ctx, tx.a, notes, true)
 	}

@@ -307,7 +307,9 @@ func (h *Host) connect(ctx context.Context, id usp.EndpointID, c *controller) {
 	}
 }
 
-// Forget removes all that is kept of an agent, its audit trail excepted.
+// Forget removes all that is kept of an agent, its audit trail excepted. The
+// controllers with which it has sessions are told that they have ended: its
+// transports are to be there until Forget returns.
 func (h *Host) Forget(ctx context.Context, id usp.EndpointID) error {
 	a, err := h.agents.acquire(ctx, id)
 	if err != nil {
@@ -319,26 +321,38 @@ func (h *Host) Forget(ctx context.Context, id usp.EndpointID) error {
 		cancel()
 	}
 	a.mu.Unlock()
+	last, err := h.erase(ctx, a)
+	if err != nil {
+		return fmt.Errorf("agent %s: %w", id, err)
+	}
+	h.endSessions(id, h.unspoken(last, nil))
+	return nil
+}
+
+// erase takes an agent out of the store and out of memory, and returns its last
+// state.
+func (h *Host) erase(ctx context.Context, a *agent) (last *state, err error) {
 	a.write.Lock()
 	defer a.write.Unlock()
 	var b store.Batch
 	for _, kind := range []store.Kind{store.Controller, store.Subscription, store.Request, store.Notification, store.Report, store.AgentState, store.Certificate} {
-		err := h.cfg.Store.Scan(ctx, store.Query{Kind: kind, Owner: string(id), WholeOwner: true}, func(k store.Key, _ []byte) bool {
+		err := h.cfg.Store.Scan(ctx, store.Query{Kind: kind, Owner: string(a.id), WholeOwner: true}, func(k store.Key, _ []byte) bool {
 			b.Delete(k)
 			return true
 		})
 		if err != nil {
-			return fmt.Errorf("agent %s: %w", id, err)
+			return nil, err
 		}
 	}
-	b.Delete(connectionsKey(id))
+	b.Delete(connectionsKey(a.id))
 	if err := h.cfg.Store.Commit(ctx, &b); err != nil {
-		return fmt.Errorf("agent %s: %w", id, err)
+		return nil, err
 	}
-	h.dial(id, a.state.Load(), nil)
+	last = a.state.Load()
+	h.dial(a.id, last, nil)
 	a.state.Store(h.seed)
 	h.agents.forget(a)
-	return nil
+	return last, nil
 }
 
 func (h *Host) transportAt(n uint32) mtp.Transport {

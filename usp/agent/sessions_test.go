@@ -350,3 +350,35 @@ func TestSessionAfterRestart(t *testing.T) {
 	c.deliver(c.peer.Receive(b.clock.Now(), c.policy, r, false).Records)
 	answersGet(t, c.ask(getReq(modelName)))
 }
+
+// A controller with which an agent has a session is told when the agent is
+// forgotten, or the controller deleted or disabled: behind the answer.
+func TestSessionEndsWithItsEnds(t *testing.T) {
+	const row = "Device.LocalAgent.Controller.1."
+	for name, end := range map[string]func(b *bench, c *insider){
+		"the agent is forgotten": func(b *bench, _ *insider) {
+			if err := b.host.Forget(b.t.Context(), testAgent); err != nil {
+				b.t.Fatal(err)
+			}
+		},
+		"the controller deletes itself": func(_ *bench, c *insider) { c.ask(deleteReq(false, row)) },
+		"the controller disables itself": func(_ *bench, c *insider) {
+			c.ask(setReq(false, update(row, kv{param: "Enable", value: "false", required: true})))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			c := b.insider(inPlain, nil)
+			answersGet(t, c.ask(getReq(modelName)))
+			end(b, c)
+			d := b.next("Disconnect", func(s sentRecord) bool { return s.record.GetDisconnect() != nil })
+			if d.to != primary || d.addr.Topic != "reply" || d.record.GetDisconnect().GetReasonCode() != 7105 {
+				t.Errorf("got %+v", d)
+			}
+			b.settle()
+			if n := b.host.sessions.Open(); n != 0 {
+				t.Errorf("%d sessions are open", n)
+			}
+		})
+	}
+}

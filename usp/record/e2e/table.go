@@ -26,9 +26,9 @@ type TableConfig struct {
 	Limits   Limits
 	Identity func(Pair) Identity // nil, or returning nil: there are no certificates
 	Now      func() time.Time
-	// Due is called by Run for a peer whose Tick had something to do, and for one
-	// that had to go with its session, with the Disconnect that tells of it. The
-	// peer is locked: nothing else is sent to it meanwhile.
+	// Due is called by Run, and by nobody else, for a peer whose Tick had something
+	// to do, and for one that has to go with its session, with the Disconnect that
+	// tells of it. The peer is locked: nothing else is sent to it meanwhile.
 	Due func(Pair, *Peer, Result)
 }
 
@@ -41,6 +41,10 @@ type tableShard struct {
 	byPair map[Pair]*entry
 	used   list.List // of *entry, the latest first
 	due    deadlines
+	// leaving are those that had to make room while they had a session: Run ends it
+	// and tells the peer, unless it is used again before. No more than there may be
+	// in used.
+	leaving list.List // of *entry
 }
 
 // entry is a peer in the table.
@@ -51,7 +55,8 @@ type entry struct {
 
 	// Guarded by the shard.
 	pins    int
-	element *list.Element
+	element *list.Element // in used or leaving; nil when Run has taken it out of leaving
+	leaving bool
 	at      time.Time // when it is due; zero: never
 	index   int       // in deadlines, -1: not there
 	status  Status
@@ -86,16 +91,32 @@ func (t *Table) With(pair Pair, f func(*Peer)) {
 		}
 		e = &entry{pair: pair, peer: NewPeer(pair, id, t.cfg.Limits), index: -1}
 		sh.byPair[pair] = e
-		e.element = sh.used.PushFront(e)
-	} else {
-		sh.used.MoveToFront(e.element)
 	}
+	sh.use(e)
 	e.pins++
 	sh.mu.Unlock()
 	defer t.release(sh, e)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f(e.peer)
+}
+
+// use makes an entry the one used last.
+func (sh *tableShard) use(e *entry) {
+	sh.unlist(e)
+	e.element = sh.used.PushFront(e)
+}
+
+// unlist takes an entry out of the list that it is in.
+func (sh *tableShard) unlist(e *entry) {
+	switch {
+	case e.element == nil:
+	case e.leaving:
+		sh.leaving.Remove(e.element)
+	default:
+		sh.used.Remove(e.element)
+	}
+	e.element, e.leaving = nil, false
 }
 
 // Known calls f with a peer if it is in the table.
@@ -122,13 +143,14 @@ func (t *Table) release(sh *tableShard, e *entry) {
 		sh.schedule(e, next)
 	}
 	gone := sh.overflow(max(1, t.cfg.Peers/tableShards))
+	wake := !next.IsZero() || sh.leaving.Len() > 0
 	sh.mu.Unlock()
 	e.mu.Unlock()
-	if !next.IsZero() {
+	if wake {
 		t.poke()
 	}
 	for _, old := range gone {
-		t.evict(old)
+		t.forget(old)
 	}
 }
 
@@ -163,25 +185,12 @@ func (t *Table) Status(pair Pair) (Status, int) {
 	return Down, 0
 }
 
-// overflow takes out the least recently used beyond most.
-func (sh *tableShard) overflow(most int) (gone []*entry) {
-	for el := sh.used.Back(); el != nil && sh.used.Len() > most; {
-		e := el.Value.(*entry)
-		el = el.Prev()
-		if e.pins == 0 {
-			sh.drop(e)
-			gone = append(gone, e)
-		}
-	}
-	return gone
-}
-
 func (sh *tableShard) drop(e *entry) {
 	if sh.byPair[e.pair] != e {
 		return
 	}
 	delete(sh.byPair, e.pair)
-	sh.used.Remove(e.element)
+	sh.unlist(e)
 	sh.schedule(e, time.Time{})
 }
 
@@ -195,17 +204,6 @@ func (sh *tableShard) schedule(e *entry, at time.Time) {
 		heap.Fix(&sh.due, e.index)
 	default:
 		heap.Push(&sh.due, e)
-	}
-}
-
-// evict ends the session of an entry that was taken out.
-func (t *Table) evict(e *entry) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	res := e.peer.End()
-	t.note(e)
-	if res.Disconnect != 0 {
-		t.cfg.Due(e.pair, e.peer, res)
 	}
 }
 
@@ -248,13 +246,21 @@ func (t *Table) Pass() (next time.Time) {
 	now := t.cfg.Now()
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, dueWorkers)
+	start := func(work func()) {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			work()
+		})
+	}
 	for i := range t.shards {
-		for _, pair := range t.shards[i].ready(now) {
-			slots <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				t.Known(pair, func(p *Peer) { t.cfg.Due(pair, p, p.Tick(now)) })
-			})
+		sh := &t.shards[i]
+		due, leaving := sh.ready(now)
+		for _, pair := range due {
+			start(func() { t.Known(pair, func(p *Peer) { t.cfg.Due(pair, p, p.Tick(now)) }) })
+		}
+		for _, e := range leaving {
+			start(func() { t.part(sh, e) })
 		}
 	}
 	wg.Wait()
@@ -270,8 +276,8 @@ func (t *Table) Pass() (next time.Time) {
 	return next
 }
 
-// ready returns the pairs that are due.
-func (sh *tableShard) ready(now time.Time) (pairs []Pair) {
+// ready returns the pairs that are due, and the entries that are leaving.
+func (sh *tableShard) ready(now time.Time) (pairs []Pair, leaving []*entry) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for len(sh.due) > 0 && !sh.due[0].at.After(now) {
@@ -279,7 +285,12 @@ func (sh *tableShard) ready(now time.Time) (pairs []Pair) {
 		sh.schedule(e, time.Time{})
 		pairs = append(pairs, e.pair)
 	}
-	return pairs
+	for el := sh.leaving.Front(); el != nil; el = sh.leaving.Front() {
+		e := el.Value.(*entry)
+		sh.unlist(e)
+		leaving = append(leaving, e)
+	}
+	return pairs, leaving
 }
 
 // Close ends all sessions, without a word to the peers. The Table is not to be
@@ -291,12 +302,10 @@ func (t *Table) Close() {
 		all := sh.byPair
 		sh.byPair, sh.due = map[Pair]*entry{}, nil
 		sh.used.Init()
+		sh.leaving.Init()
 		sh.mu.Unlock()
 		for _, e := range all {
-			e.mu.Lock()
-			e.peer.Forget()
-			t.note(e)
-			e.mu.Unlock()
+			t.forget(e)
 		}
 	}
 }

@@ -46,6 +46,7 @@ func TestTableIsBounded(t *testing.T) {
 	table, told, _ := newTable(t, 64)
 	for n := range 1000 {
 		begin(table, pairOf(n))
+		table.Pass()
 	}
 	open := table.Open()
 	if open > 64 {
@@ -64,6 +65,52 @@ func TestTableIsBounded(t *testing.T) {
 	}
 	if s, _ := table.Status(pairOf(999)); s != Up {
 		t.Errorf("the latest is %s", s)
+	}
+}
+
+// Whoever uses the table is not kept by the farewells of those that have to go, and
+// however slow these are there is an end to what is remembered of them.
+func TestTableIsNotHeldUpByWhatGoes(t *testing.T) {
+	release := make(chan struct{})
+	table := NewTable(TableConfig{Peers: tableShards, Now: time.Now, Due: func(Pair, *Peer, Result) { <-release }})
+	t.Cleanup(table.Close)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); table.Run(ctx) }()
+	for n := range 1000 {
+		begin(table, pairOf(n))
+	}
+	if open := table.Open(); open > 2*tableShards+dueWorkers {
+		t.Errorf("%d sessions are open", open)
+	}
+	close(release)
+	stop()
+	<-ended
+}
+
+// A session that was to make room stays if it is used before its peer was told.
+func TestTableKeepsWhatIsUsedAgain(t *testing.T) {
+	table, told, _ := newTable(t, 1)
+	first := pairOf(0)
+	begin(table, first)
+	var second Pair
+	for n := 1; second == (Pair{}); n++ {
+		if table.shard(pairOf(n)) == table.shard(first) {
+			second = pairOf(n)
+		}
+	}
+	begin(table, second)
+	table.With(first, func(p *Peer) {
+		if p.Status() != Up {
+			t.Errorf("the session that is used again is %s", p.Status())
+		}
+	})
+	table.Pass()
+	if _, gone := told()[second]; !gone || len(told()) != 1 {
+		t.Errorf("told %v, want %v", told(), second)
+	}
+	if s, _ := table.Status(first); s != Up {
+		t.Errorf("it is %s", s)
 	}
 }
 
