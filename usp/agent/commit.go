@@ -10,7 +10,7 @@ import (
 )
 
 // commit makes the changes of a message durable, with the notifications they
-// cause and the audit record. The notifications are sent behind the response.
+// cause and the audit record. Whoever has asked has the response before them.
 func (s *session) commit(ctx context.Context, tx *txn, events []Event, log *auditLog) *usp.Error {
 	d := s.device
 	if events = s.agent.untold(events); len(events) > 0 {
@@ -26,7 +26,7 @@ func (s *session) commit(ctx context.Context, tx *txn, events []Event, log *audi
 	if moved(events) {
 		s.host.watch(d, tx.a)
 	}
-	s.after = append(s.after, func() { s.host.transmit(tx.a, notes) })
+	s.host.transmit(tx.a, notes, s)
 	if s.host.reconnects(tx) {
 		s.after = append(s.after, func() { s.host.applyConnections(tx.a) })
 	}
@@ -41,15 +41,14 @@ func (s *session) commit(ctx context.Context, tx *txn, events []Event, log *audi
 	return nil
 }
 
-// commit is session.commit for the agent's own changes: what it notifies is
-// sent when it returns. The caller holds a.write.
+// commit is session.commit for the agent's own changes. The caller holds a.write.
 func (h *Host) commit(ctx context.Context, d *device, tx *txn, events []Event, notes []*notification, log *auditLog) error {
 	notes = append(notes, h.notesOf(d, tx, events)...)
 	notes = append(notes, h.onboardNotes(d, tx)...)
 	if err := h.store(ctx, d, tx, notes, log); err != nil {
 		return err
 	}
-	h.transmit(tx.a, notes)
+	h.transmit(tx.a, notes, nil)
 	if h.reconnects(tx) {
 		h.applyConnections(tx.a)
 	}

@@ -58,8 +58,8 @@ type ControllerConfig struct {
 // Limits bounds what peers can make an agent do. Zero fields get defaults.
 type Limits struct {
 	Workers        int // messages handled at once (default 1024)
-	AgentWorkers   int // of these, for one agent (default 8)
-	AgentQueue     int // messages waiting or running for one agent; more are answered 7005 (default 64)
+	AgentWorkers   int // of these, for one agent, and three quarters of them for one sender (default 8)
+	AgentQueue     int // messages waiting or running for one agent, and three quarters of them of one sender; more are answered 7005 (default 64)
 	Agents         int // agents kept in memory (default 4096)
 	Paths          int // paths in one message (default 1000)
 	Matches        int // elements one message may match (default 50000)

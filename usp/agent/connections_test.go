@@ -220,6 +220,7 @@ func TestStateOfOwnConnections(t *testing.T) {
 func TestSettingsOfConnectionsRefused(t *testing.T) {
 	b, mqtt, _ := brokered(t, true)
 	row := b.added(primary, create("Device.MQTT.Client.1.Subscription."))
+	b.settle()
 	mqtt.given()
 	for _, c := range []struct{ object, param, value string }{
 		{"Device.LocalAgent.MTP.1.", "MQTT.ResponseTopicConfigured", "a/+"},

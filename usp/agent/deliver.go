@@ -14,8 +14,8 @@ import (
 )
 
 // Deliver tells an agent what happened on its device. Subscriptions are matched
-// and the notifications sent at once, while those that want a response are
-// stored, in one commit; when Deliver returns nil they are durable. Without
+// and the notifications are on their way at once, while those that want a response
+// are stored, in one commit; when Deliver returns nil they are durable. Without
 // subscriptions nothing is written. It fails with ErrUnknownEndpoint, or if the
 // store does.
 //
@@ -47,7 +47,7 @@ func (h *Host) DeliverWith(ctx context.Context, id usp.EndpointID, events []Even
 	st := a.state.Load()
 	boot := booted(events)
 	if boot {
-		h.connectAll(ctx, id, st)
+		h.connectAll(id, st)
 		if len(st.bulk) > 0 {
 			h.forgetReports(a)
 		}
@@ -117,7 +117,7 @@ func (h *Host) endSession(a *agent, st *state, subs []*subscription) []*subscrip
 	return stay
 }
 
-// keepAndSend stores notifications and sends them meanwhile.
+// keepAndSend stores notifications and has them sent meanwhile.
 func (h *Host) keepAndSend(ctx context.Context, a *agent, notes []*notification) error {
 	return h.keepWith(ctx, a, notes, &store.Batch{}, h.enqueue)
 }
@@ -131,7 +131,7 @@ func (h *Host) keepWith(ctx context.Context, a *agent, notes []*notification, b 
 	stored := b.Len() > before
 	defer h.configure(ctx, a, notes, false)
 	durable := keep(b)
-	h.sendAll(notes)
+	h.sendAll(notes, nil)
 	if !stored {
 		return nil
 	}

@@ -2,75 +2,100 @@ package agent
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
 
 	"github.com/uspbridge/uspbridge/usp"
 )
 
-// dispatcher runs the messages of all agents on a bounded number of goroutines,
-// which exist only while there is work. Agents take turns; none gets more than
-// its share, so that one whose device is slow delays no other.
-type dispatcher struct {
+// dispatcher runs the jobs of many queues on a bounded number of goroutines, which
+// exist only while there is work. Queues take turns; none gets more than its share,
+// so that one whose device or peer is slow delays no other. With source set the same
+// holds inside a queue: no source has all its room.
+type dispatcher[K comparable, J any] struct {
 	seed   maphash.Seed
-	shards [dispatchShards]dispatchShard
+	shards [dispatchShards]dispatchShard[K, J]
 
-	perAgent, queue int
-	run             func(id usp.EndpointID, job any)
-	wg              sync.WaitGroup
+	dispatchLimits
+	run    func(K, J)
+	source func(J) usp.EndpointID // nil: all jobs of a queue are one's
+	wg     sync.WaitGroup
+}
+
+// dispatchLimits bound a dispatcher.
+type dispatchLimits struct {
+	workers int // jobs run at once
+	atOnce  int // of these, of one queue
+	queue   int // jobs waiting or running, of one queue
+	total   int // jobs waiting, of all queues; 0: as many as there are queues for
 }
 
 const dispatchShards = 16
 
-type dispatchShard struct {
+type dispatchShard[K comparable, J any] struct {
 	mu      sync.Mutex
-	queues  map[usp.EndpointID]*agentQueue
-	ready   []*agentQueue // with jobs, and fewer running than allowed
+	queues  map[K]*jobQueue[K, J]
+	ready   []*jobQueue[K, J] // with a job that may run
+	waiting int
 	workers int
-	most    int
 }
 
-// agentQueue is what waits and runs for one agent; it is there only as long as
-// there is something.
-type agentQueue struct {
-	id      usp.EndpointID
-	jobs    []any
-	running int
-	queued  bool // in ready
+// jobQueue is what waits and runs under one key; it is there only as long as there
+// is something.
+type jobQueue[K comparable, J any] struct {
+	key     K
+	jobs    []J
+	running []usp.EndpointID // sources
+	ready   bool
 }
 
-func newDispatcher(lim Limits, run func(usp.EndpointID, any)) *dispatcher {
-	d := &dispatcher{seed: maphash.MakeSeed(), perAgent: lim.AgentWorkers, queue: lim.AgentQueue, run: run}
+func newDispatcher[K comparable, J any](lim dispatchLimits, run func(K, J)) *dispatcher[K, J] {
+	d := &dispatcher[K, J]{seed: maphash.MakeSeed(), dispatchLimits: lim, run: run}
 	for i := range d.shards {
-		d.shards[i].queues = map[usp.EndpointID]*agentQueue{}
-		d.shards[i].most = max(1, (lim.Workers+dispatchShards-1)/dispatchShards)
+		d.shards[i].queues = map[K]*jobQueue[K, J]{}
 	}
 	return d
 }
 
-func (d *dispatcher) shard(id usp.EndpointID) *dispatchShard {
-	return &d.shards[maphash.String(d.seed, string(id))%dispatchShards]
+func (d *dispatcher[K, J]) shard(key K) *dispatchShard[K, J] {
+	return &d.shards[maphash.Comparable(d.seed, key)%dispatchShards]
 }
 
-// submit queues a job of an agent. It returns false if the agent has as much to
-// do as it may.
-func (d *dispatcher) submit(id usp.EndpointID, job any) bool {
-	s := d.shard(id)
+// perShard is a limit's share of one shard.
+func perShard(n int) int { return max(1, (n+dispatchShards-1)/dispatchShards) }
+
+// share is how much one source gets of what a queue has n of.
+func (d *dispatcher[K, J]) share(n int) int {
+	if d.source == nil {
+		return n
+	}
+	return n - n/4
+}
+
+func (d *dispatcher[K, J]) from(job J) (source usp.EndpointID) {
+	if d.source != nil {
+		source = d.source(job)
+	}
+	return source
+}
+
+// submit queues a job. It returns false if there are as many as there may be.
+func (d *dispatcher[K, J]) submit(key K, job J) bool {
+	s := d.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q := s.queues[id]
+	q := s.queues[key]
 	if q == nil {
-		q = &agentQueue{id: id}
-		s.queues[id] = q
+		q = &jobQueue[K, J]{key: key}
 	}
-	if len(q.jobs)+q.running >= d.queue {
+	if d.total > 0 && s.waiting >= perShard(d.total) || len(q.jobs)+len(q.running) >= d.queue || d.hogs(q, d.from(job)) {
 		return false
 	}
+	s.queues[key] = q
 	q.jobs = append(q.jobs, job)
-	if !q.queued && q.running < d.perAgent {
-		q.queued = true
-		s.ready = append(s.ready, q)
-	}
-	if s.workers < s.most && len(s.ready) > 0 {
+	s.waiting++
+	d.rouse(s, q)
+	if s.workers < perShard(d.workers) && len(s.ready) > 0 {
 		s.workers++
 		d.wg.Add(1)
 		go d.work(s)
@@ -78,32 +103,69 @@ func (d *dispatcher) submit(id usp.EndpointID, job any) bool {
 	return true
 }
 
+// hogs reports whether a source has its share of a queue.
+func (d *dispatcher[K, J]) hogs(q *jobQueue[K, J], source usp.EndpointID) bool {
+	if len(q.jobs)+len(q.running) < d.share(d.queue) {
+		return false
+	}
+	n := q.runningOf(source)
+	for _, job := range q.jobs {
+		if d.from(job) == source {
+			n++
+		}
+	}
+	return n >= d.share(d.queue)
+}
+
+func (q *jobQueue[K, J]) runningOf(source usp.EndpointID) (n int) {
+	for _, s := range q.running {
+		if s == source {
+			n++
+		}
+	}
+	return n
+}
+
+// next returns which job of a queue may run now, the oldest of those, -1 if none may.
+func (d *dispatcher[K, J]) next(q *jobQueue[K, J]) int {
+	if len(q.running) >= d.atOnce {
+		return -1
+	}
+	return slices.IndexFunc(q.jobs, func(job J) bool { return q.runningOf(d.from(job)) < d.share(d.atOnce) })
+}
+
+// rouse makes a queue ready if one of its jobs may run.
+func (d *dispatcher[K, J]) rouse(s *dispatchShard[K, J], q *jobQueue[K, J]) {
+	if !q.ready && d.next(q) >= 0 {
+		q.ready = true
+		s.ready = append(s.ready, q)
+	}
+}
+
 // work runs jobs until there are none.
-func (d *dispatcher) work(s *dispatchShard) {
+func (d *dispatcher[K, J]) work(s *dispatchShard[K, J]) {
 	defer d.wg.Done()
 	s.mu.Lock()
 	for len(s.ready) > 0 {
 		q := s.ready[0]
 		s.ready[0] = nil
 		s.ready = s.ready[1:]
-		job := q.jobs[0]
-		q.jobs[0] = nil
-		q.jobs = q.jobs[1:]
-		q.running++
-		q.queued = len(q.jobs) > 0 && q.running < d.perAgent
-		if q.queued {
-			s.ready = append(s.ready, q)
-		}
+		q.ready = false
+		i := d.next(q)
+		job := q.jobs[i]
+		q.jobs = slices.Delete(q.jobs, i, i+1)
+		source := d.from(job)
+		q.running = append(q.running, source)
+		s.waiting--
+		d.rouse(s, q)
 		s.mu.Unlock()
-		d.run(q.id, job)
+		d.run(q.key, job)
 		s.mu.Lock()
-		q.running--
-		switch {
-		case len(q.jobs) > 0 && !q.queued:
-			q.queued = true
-			s.ready = append(s.ready, q)
-		case len(q.jobs) == 0 && q.running == 0:
-			delete(s.queues, q.id)
+		i = slices.Index(q.running, source)
+		q.running = slices.Delete(q.running, i, i+1)
+		d.rouse(s, q)
+		if len(q.jobs) == 0 && len(q.running) == 0 {
+			delete(s.queues, q.key)
 		}
 	}
 	s.workers--
@@ -111,4 +173,4 @@ func (d *dispatcher) work(s *dispatchShard) {
 }
 
 // wait returns when nothing runs any more.
-func (d *dispatcher) wait() { d.wg.Wait() }
+func (d *dispatcher[K, J]) wait() { d.wg.Wait() }

@@ -31,7 +31,17 @@ type fakeTransport struct {
 	mu       sync.Mutex
 	down     bool
 	sent     chan sentRecord
-	confirm  chan struct{} // set: Send returns when this is closed, as if a broker had to confirm
+	confirm  chan struct{}                    // set: Send returns when this is closed, as if a broker had to confirm
+	stuck    map[usp.EndpointID]chan struct{} // what Send waits for before anything is sent to an endpoint
+}
+
+// stick has an endpoint take nothing until the function that it returns is called.
+func (f *fakeTransport) stick(to usp.EndpointID) (free func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := make(chan struct{})
+	f.stuck = map[usp.EndpointID]chan struct{}{to: c}
+	return func() { close(c) }
 }
 
 type sentRecord struct {
@@ -59,10 +69,17 @@ func (f *fakeTransport) setDown(down bool) {
 	f.down = down
 }
 
-func (f *fakeTransport) Send(_ context.Context, from, to usp.EndpointID, addr mtp.Address, b []byte) error {
+func (f *fakeTransport) Send(ctx context.Context, from, to usp.EndpointID, addr mtp.Address, b []byte) error {
 	f.mu.Lock()
-	down := f.down
+	down, stuck := f.down, f.stuck[to]
 	f.mu.Unlock()
+	if stuck != nil {
+		select {
+		case <-stuck:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	if down {
 		return mtp.ErrUnreachable
 	}
@@ -247,6 +264,7 @@ func (b *bench) settle() {
 	b.t.Helper()
 	b.host.dispatch.wait()
 	b.host.background.Wait()
+	b.host.outgoing.wait()
 }
 
 // silence fails the test if a Notify was sent.

@@ -30,7 +30,8 @@ type Host struct {
 	seed       *state // what every agent starts with
 	schemas    *schemas
 	agents     *agents
-	dispatch   *dispatcher
+	dispatch   *dispatcher[usp.EndpointID, any] // messages to agents
+	outgoing   *dispatcher[lane, func()]
 	due        *due
 	metrics    *metrics
 	volatile   volatile
@@ -50,9 +51,11 @@ type Host struct {
 
 	unbelievedAt atomic.Int64 // when a record was last warned of whose sender is not believed, Unix ms
 
-	ctx        context.Context // ends when Run ends
-	stop       context.CancelFunc
-	background sync.WaitGroup
+	ctx         context.Context // ends when Run ends
+	stop        context.CancelFunc
+	sending     context.Context // ends a while later
+	stopSending context.CancelFunc
+	background  sync.WaitGroup
 }
 
 // classes are the rows that code deals with by name.
@@ -98,12 +101,15 @@ func New(cfg Config) (*Host, error) {
 	h.agents = newAgents(h)
 	h.due = &due{h: h, wake: make(chan struct{}, 1)}
 	h.bulk = newReportQueue(cfg)
-	h.dispatch = newDispatcher(cfg.Limits, h.process)
+	h.dispatch = newDispatcher(dispatchLimits{workers: cfg.Limits.Workers, atOnce: cfg.Limits.AgentWorkers, queue: cfg.Limits.AgentQueue}, h.process)
+	h.dispatch.source = source
+	h.outgoing = newOutgoing(h)
 	h.sessions = h.newSessions()
 	if err := h.metrics.sessionsOpen(cfg.Registerer, h.sessions); err != nil {
 		return nil, fmt.Errorf("agent: metrics: %w", err)
 	}
 	h.ctx, h.stop = context.WithCancel(context.Background())
+	h.sending, h.stopSending = context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	if h.seed, err = h.seedState(ctx); err != nil {
@@ -240,6 +246,7 @@ func (h *Host) close() {
 	h.stop()
 	h.dispatch.wait()
 	h.background.Wait()
+	h.drain()
 	h.sessions.Close()
 	h.bulk.client.Close()
 }
@@ -255,7 +262,7 @@ func (h *Host) Hosted(ctx context.Context, id usp.EndpointID) error {
 			if !c.enabled || len(c.mtps) == 0 {
 				continue
 			}
-			h.connect(ctx, id, c)
+			h.connect(id, c)
 			if n := h.onboardNote(d, tx.a, c); n != nil {
 				notes = append(notes, n)
 			}
@@ -268,10 +275,10 @@ func (h *Host) Hosted(ctx context.Context, id usp.EndpointID) error {
 // tries at once for the sessions that are to be opened: an agent whose device has
 // rebooted begins anew, though the bridge's connection to the broker has lasted
 // (R-MTP.6, R-WS.21).
-func (h *Host) connectAll(ctx context.Context, id usp.EndpointID, s *state) {
+func (h *Host) connectAll(id usp.EndpointID, s *state) {
 	for _, c := range s.index(h.spec).byInstance {
 		if c.enabled {
-			h.connect(ctx, id, c)
+			h.connect(id, c)
 		}
 	}
 	for k := range h.dials(s) {
@@ -281,30 +288,39 @@ func (h *Host) connectAll(ctx context.Context, id usp.EndpointID, s *state) {
 
 // connect sends a controller the Connect record of each broker it is reached
 // over. A failure is no loss: what the agent has to tell is told in notifications.
-func (h *Host) connect(ctx context.Context, id usp.EndpointID, c *controller) {
+func (h *Host) connect(id usp.EndpointID, c *controller) {
 	for _, w := range c.mtps {
-		own := h.cfg.AgentAddress(w.address.Protocol, id)
-		var rec []byte
-		var err error
-		switch {
-		case w.address.Protocol == mtp.MQTT && own.Topic != "":
-			version := usppb.MQTTConnectRecord_V5
-			if own.Version == "3.1.1" {
-				version = usppb.MQTTConnectRecord_V3_1_1
-			}
-			rec, err = record.MQTTConnect(id, c.endpoint, usp.RecordVersion, version, own.Topic)
-		case w.address.Protocol == mtp.STOMP && own.Destination != "":
-			rec, err = record.STOMPConnect(id, c.endpoint, usp.RecordVersion, own.Destination)
-		default:
+		rec, err := h.brokerConnect(id, c, w.address.Protocol)
+		if err == nil && rec == nil {
 			continue
 		}
+		failed := func(err error) {
+			if err != nil {
+				h.log.Debug("Connect record not sent", "agent", id, "controller", c.endpoint, "protocol", w.address.Protocol, "error", err)
+			}
+		}
 		if err == nil {
-			err = h.toAddress(ctx, id, c.endpoint, w.address, rec)
+			err = h.post(lane{agent: id, controller: c.endpoint}, nil, func(ctx context.Context) { failed(h.toAddress(ctx, id, c.endpoint, w.address, rec)) })
 		}
-		if err != nil {
-			h.log.Debug("Connect record not sent", "agent", id, "controller", c.endpoint, "protocol", w.address.Protocol, "error", err)
-		}
+		failed(err)
 	}
+}
+
+// brokerConnect makes the Connect record by which a controller learns where it
+// reaches an agent over a broker; nil if there is none.
+func (h *Host) brokerConnect(id usp.EndpointID, c *controller, p mtp.Protocol) ([]byte, error) {
+	own := h.cfg.AgentAddress(p, id)
+	switch {
+	case p == mtp.MQTT && own.Topic != "":
+		version := usppb.MQTTConnectRecord_V5
+		if own.Version == "3.1.1" {
+			version = usppb.MQTTConnectRecord_V3_1_1
+		}
+		return record.MQTTConnect(id, c.endpoint, usp.RecordVersion, version, own.Topic)
+	case p == mtp.STOMP && own.Destination != "":
+		return record.STOMPConnect(id, c.endpoint, usp.RecordVersion, own.Destination)
+	}
+	return nil, nil
 }
 
 // Forget removes all that is kept of an agent, its audit trail excepted. The

@@ -131,18 +131,11 @@ func (n *notification) put(h *Host, b *store.Batch) {
 	b.Put(n.dueKey(), dueValue())
 }
 
-// transmit sends notifications that have been stored.
-func (h *Host) transmit(a *agent, notes []*notification) {
-	h.sendAll(notes)
+// transmit has notifications sent that have been stored. The caller holds a.write,
+// for their order; see sendAll.
+func (h *Host) transmit(a *agent, notes []*notification, asked *session) {
 	h.stored(a, notes)
-}
-
-func (h *Host) sendAll(notes []*notification) {
-	for _, n := range notes {
-		if n.trigger == nil && !n.dropped && !n.Held {
-			h.send(n)
-		}
-	}
+	h.sendAll(notes, asked)
 }
 
 // stored ends the time in which a response may come before its notification is
@@ -162,16 +155,13 @@ func (h *Host) stored(a *agent, notes []*notification) {
 	}
 }
 
-// sendTimeout bounds one attempt to hand a notification to a transport.
+// sendTimeout bounds one attempt to hand a record to a transport.
 const sendTimeout = 10 * time.Second
 
-// send tries the ways to the controller once. For a notification that is kept
-// a failure is no loss; another is lost, as the standard has it for NotifRetry
-// false.
-func (h *Host) send(n *notification) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.ctx), sendTimeout)
-	defer cancel()
-	err := h.tell(ctx, n)
+// sent takes note of how one attempt to send a notification has ended. For one that
+// is kept a failure is no loss; another is lost, as the standard has it for
+// NotifRetry false.
+func (h *Host) sent(n *notification, err error) {
 	switch {
 	case err == nil:
 		h.metrics.notifications.WithLabelValues(n.Type, "sent").Inc()
@@ -318,7 +308,7 @@ func (h *Host) retry(ctx context.Context, e dueEntry) error {
 		h.metrics.notifications.WithLabelValues(n.Type, outcome).Inc()
 		return nil
 	}
-	h.send(n)
+	h.sendAll([]*notification{n}, nil)
 	return nil
 }
 

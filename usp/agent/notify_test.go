@@ -136,8 +136,8 @@ func TestNotifRetry(t *testing.T) {
 	if b.store.count(store.Notification) != 1 || b.store.count(store.Due) != 1 {
 		t.Fatal("notification is not stored")
 	}
-	b.net.setDown(false)
 	b.restart()
+	b.net.setDown(false)
 	b.clock.advance(4 * time.Second)
 	b.due()
 	b.silence() // the first retry is after 5 to 10 s

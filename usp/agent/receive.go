@@ -73,7 +73,8 @@ func (h *Host) Receive(in mtp.Inbound) error {
 func (h *Host) refuse(reason string) { h.metrics.refused.WithLabelValues(reason).Inc() }
 
 // overloaded answers a request for which its agent has no room, if the sender is
-// known without asking the store.
+// known without asking the store. It is called from where a transport reads, and does
+// not wait until the answer is sent.
 func (h *Host) overloaded(job *inbound, from, to usp.EndpointID) {
 	if job.record == nil {
 		return
@@ -90,10 +91,11 @@ func (h *Host) overloaded(job *inbound, from, to usp.EndpointID) {
 	if err != nil || msg.GetBody().GetRequest() == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, sendTimeout)
-	defer cancel()
-	h.answer(ctx, a.id, by, job, record.ErrorMsg(msg.GetHeader().GetMsgId(),
-		usp.Errorf(usp.ErrResourcesExceeded, "", "the agent has too many messages to handle; try again later")))
+	refusal := record.ErrorMsg(msg.GetHeader().GetMsgId(), usp.Errorf(usp.ErrResourcesExceeded, "", "the agent has too many messages to handle; try again later"))
+	err = h.post(lane{agent: a.id, controller: by.endpoint, via: job.Reply.Conn}, nil, func(ctx context.Context) { h.answer(ctx, to, by, job, refusal) })
+	if err != nil {
+		h.log.Info("answer not sent", "agent", to, "controller", by.endpoint, "error", err)
+	}
 }
 
 // authorise returns the controller that an endpoint is to an agent, nil if it is
@@ -111,15 +113,32 @@ func (h *Host) authorise(a *agent, from usp.EndpointID, trusted bool) *controlle
 	return nil
 }
 
+// survive is deferred around what is done with a message: none may end the process,
+// whatever defect it meets.
+func (h *Host) survive(id usp.EndpointID) {
+	if defect := recover(); defect != nil {
+		h.refuse(refusedDefect)
+		h.log.Error("a message met a defect of the program and was dropped", "agent", id, "defect", defect, "stack", string(debug.Stack()))
+	}
+}
+
+// source is who a job of an agent comes from, as it says itself.
+func source(job any) usp.EndpointID {
+	switch j := job.(type) {
+	case *connected:
+		return j.peer
+	case *inbound:
+		if j.refusal != nil {
+			return j.refusal.From
+		}
+		return usp.EndpointID(j.record.GetFromId())
+	}
+	return ""
+}
+
 // process deals with one job of an agent, on a goroutine of the dispatcher.
 func (h *Host) process(id usp.EndpointID, job any) {
-	// No message may end the process, whatever defect it meets.
-	defer func() {
-		if defect := recover(); defect != nil {
-			h.refuse(refusedDefect)
-			h.log.Error("a message met a defect of the program and was dropped", "agent", id, "defect", defect, "stack", string(debug.Stack()))
-		}
-	}()
+	defer h.survive(id)
 	if c, ok := job.(*connected); ok {
 		defer close(c.greeted)
 	}
@@ -145,12 +164,7 @@ func (h *Host) process(id usp.EndpointID, job any) {
 }
 
 func (h *Host) receive(ctx context.Context, a *agent, in *inbound) {
-	var from usp.EndpointID
-	if in.refusal != nil {
-		from = in.refusal.From
-	} else {
-		from = usp.EndpointID(in.record.GetFromId())
-	}
+	from := source(in)
 	proven, err := h.proven(ctx, a, from, &in.Inbound)
 	if err != nil {
 		h.unbelieved(a, from, in.Reply.Protocol, err)
@@ -226,6 +240,7 @@ func (h *Host) message(ctx context.Context, a *agent, by *controller, in *inboun
 	}
 	begin := time.Now()
 	s := &session{host: h, agent: a, by: by, reply: in.Reply}
+	defer s.told() // also if there is no answer
 	resp, err := handled(ctx, a, key, s, req)
 	kind := record.TypeOf(msg) // the response's type is the next number, for all requests to an agent
 	switch {
@@ -238,6 +253,7 @@ func (h *Host) message(ctx context.Context, a *agent, by *controller, in *inboun
 			Body:   &usppb.Body{MsgBody: &usppb.Body_Response{Response: resp}},
 		})
 	}
+	s.told()
 	h.metrics.handled(kind, err == nil, time.Since(begin))
 	for _, f := range s.after {
 		f()

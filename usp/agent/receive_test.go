@@ -180,7 +180,7 @@ func TestDispatcherIsFair(t *testing.T) {
 	var mu sync.Mutex
 	var order []string
 	start := make(chan struct{})
-	d := newDispatcher(Limits{Workers: 1, AgentWorkers: 1, AgentQueue: 100}, func(id usp.EndpointID, job any) {
+	d := newDispatcher(dispatchLimits{workers: 1, atOnce: 1, queue: 100}, func(id usp.EndpointID, job any) {
 		<-start
 		mu.Lock()
 		defer mu.Unlock()

@@ -23,6 +23,7 @@ type session struct {
 	device   *device
 	resolver *resolver
 	after    []func() // to be done once the response is on its way
+	answered answered // nil while nothing waits for that
 
 	// triggered: the message is one of a subscription's TriggerConfigSettings.
 	triggered bool
