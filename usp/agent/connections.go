@@ -54,7 +54,26 @@ func (h *Host) connectionOf(row uint32, id usp.EndpointID) (c mtp.Connection, ok
 		return c, false
 	}
 	s, d := t.Status(), h.defaultSettings(row, id)
-	return mtp.Connection{Up: s.Up, LastError: s.LastError, ClientID: d.ClientID, Inbox: d.Inbox, Incoming: d.HeartbeatExpect, Outgoing: d.HeartbeatOutgoing}, true
+	return mtp.Connection{Up: s.Up, LastError: s.LastError, Trouble: s.Trouble, ClientID: d.ClientID, Inbox: d.Inbox, Incoming: d.HeartbeatExpect, Outgoing: d.HeartbeatOutgoing}, true
+}
+
+// misconfigured tells why the connection of an MTP row cannot have the settings of a
+// state; nil if it can.
+func (h *Host) misconfigured(s *state, id usp.EndpointID, row uint32) error {
+	if own := h.perEndpoint(row); own != nil {
+		return own.Check(h.settingsOf(s, id, row))
+	}
+	return nil
+}
+
+// connectionCheck refuses a change of a row with which its connection could not work.
+func connectionCheck(c *rowChange) error {
+	after := c.tx.next.edit()
+	after.rows[c.key] = c.row
+	if err := c.tx.host.misconfigured(after, c.tx.a.id, c.key.inst.At(0)); err != nil {
+		return usp.Errorf(usp.ErrInvalidConfiguration, "", "the connection would not work: %w", err)
+	}
+	return nil
 }
 
 // defaultSettings returns the settings that an agent's connection has if no

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp"
+	"github.com/uspbridge/uspbridge/usp/usppb"
 )
 
 // perAgent is a transport over which each agent has a connection of its own.
@@ -20,7 +22,17 @@ type perAgent struct {
 	*fakeTransport
 	mu       sync.Mutex
 	settings []mtp.Settings // given by Configure
+	cannot   string         // a client id or virtual host that does not work
 	state    mtp.Connection
+}
+
+func (p *perAgent) Check(s mtp.Settings) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cannot != "" && (s.ClientID == p.cannot || s.VirtualHost == p.cannot) {
+		return fmt.Errorf("%q is not for us", p.cannot)
+	}
+	return nil
 }
 
 func (p *perAgent) Configure(id usp.EndpointID, s mtp.Settings) error {
@@ -194,6 +206,9 @@ func TestStateOfOwnConnections(t *testing.T) {
 	}{
 		{mtp.Connection{}, "Connecting", "Connecting", "Down", string(testAgent), ""},
 		{mtp.Connection{LastError: "refused"}, "Error", "Error", "Error", string(testAgent), ""},
+		{mtp.Connection{LastError: "no route", Trouble: mtp.Unreachable}, "Error_BrokerUnreachable", "ServerNotPresent", "Error", string(testAgent), ""},
+		{mtp.Connection{LastError: "who?", Trouble: mtp.Unauthorized}, "Error_Misconfigured", "Error_AuthenticationFailure", "Error", string(testAgent), ""},
+		{mtp.Connection{LastError: "what?", Trouble: mtp.Misconfigured}, "Error_Misconfigured", "Error_Misconfigured", "Error", string(testAgent), ""},
 		{mtp.Connection{Up: true, ClientID: "assigned", Inbox: "from/server"}, "Connected", "Enabled", "Up", "assigned", "from/server"},
 		{mtp.Connection{Up: true, Inbox: "agent/" + string(testAgent)}, "Connected", "Enabled", "Up", string(testAgent), ""},
 	} {
@@ -211,8 +226,40 @@ func TestStateOfOwnConnections(t *testing.T) {
 		}
 	}
 	b.set("Device.STOMP.Connection.2.", kv{"Enable", "false", true})
-	if got := b.value("Device.STOMP.Connection.2.Status"); got != "Disabled" {
+	if got := b.value("Device.STOMP.Connection.2.Status") + ", " + b.value("Device.LocalAgent.MTP.2.Status"); got != "Disabled, Down" {
 		t.Errorf("disabled: %s", got)
+	}
+}
+
+// Settings that the transport knows cannot work are refused; those that it has taken
+// before, and does not take any more, show.
+func TestMisconfiguredConnections(t *testing.T) {
+	b, mqtt, stomp := brokered(t, true)
+	sets := map[string]*usppb.Set_UpdateObject{
+		"Device.MQTT.Client.1.":      update("Device.MQTT.Client.1.", kv{"ClientID", "bad", true}),
+		"Device.STOMP.Connection.2.": update("Device.STOMP.Connection.2.", kv{"VirtualHost", "bad", true}),
+	}
+	mqtt.cannot, stomp.cannot = "bad", "bad"
+	for object, set := range sets {
+		wantError(t, b.ask(primary, setReq(false, set)), uint32(usp.ErrInvalidConfiguration), object)
+	}
+	if got := b.value("Device.MQTT.Client.1.ClientID"); got != string(testAgent) {
+		t.Errorf("ClientID is %q", got)
+	}
+	mqtt.cannot, stomp.cannot = "", ""
+	for _, set := range sets {
+		b.ask(primary, setReq(false, set))
+	}
+	b.settle()
+	mqtt.cannot, stomp.cannot = "bad", "bad"
+	mqtt.state, stomp.state = mtp.Connection{Up: true}, mtp.Connection{Up: true}
+	b.restart()
+	for path, want := range map[string]string{
+		"Device.MQTT.Client.1.Status": "Error_Misconfigured", "Device.STOMP.Connection.2.Status": "Error_Misconfigured", "Device.LocalAgent.MTP.1.Status": "Error",
+	} {
+		if got := b.value(path); got != want {
+			t.Errorf("%s is %s, want %s", path, got, want)
+		}
 	}
 }
 
@@ -231,6 +278,7 @@ func TestSettingsOfConnectionsRefused(t *testing.T) {
 		{"Device.MQTT.Client.1.", "ClientID", strings.Repeat("x", 65536)},
 		{"Device.STOMP.Connection.2.", "VirtualHost", "a\nb"},
 		{"Device.STOMP.Connection.2.", "OutgoingHeartbeat", "86400001"},
+		{"Device.LocalAgent.Controller.1.MTP.1.", "WebSocket.Host", "a host"}, {"Device.LocalAgent.Controller.1.MTP.1.", "WebSocket.Host", "ws://host"}, {"Device.LocalAgent.Controller.1.MTP.1.", "WebSocket.Host", "[::1]"},
 		{row, "Topic", "a/#/b"}, {row, "Topic", "a+"}, {row, "QoS", "3"},
 	} {
 		wantError(t, b.ask(primary, setReq(false, update(c.object, kv{c.param, c.value, true}))), uint32(usp.ErrRequiredParameterFailed), c.object+c.param)

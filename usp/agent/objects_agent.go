@@ -124,6 +124,10 @@ func mtpObject() objectDecl {
 			{name: "Enable", typ: dm.TypeBoolean, def: "true"},
 			computed("Status", dm.TypeString, func(v *view, inst dm.Instance) string {
 				switch c, ok := v.host.connectionOf(inst.At(0), v.id); {
+				case v.host.settingsOf(v.state, v.id, inst.At(0)).Disabled:
+					return "Down"
+				case v.host.misconfigured(v.state, v.id, inst.At(0)) != nil:
+					return "Error"
 				case ok && c.Up:
 					return "Up"
 				case ok && c.LastError != "":

@@ -110,7 +110,7 @@ func mqttObjects(k brokerKind) []objectDecl {
 			of("TransportProtocolSupported", dm.TypeString, func(b Broker) string { return strings.Join(b.Transports, ",") }),
 			computed("MaxNumberOfClientSubscriptions", dm.TypeUnsignedInt, func(*view, dm.Instance) string { return strconv.Itoa(maxTopicSubscriptions) }),
 		}},
-		{path: mqttClient, kind: store.AgentState, fixed: [][]string{{"Alias"}}, params: []paramDecl{
+		{path: mqttClient, kind: store.AgentState, fixed: [][]string{{"Alias"}}, check: connectionCheck, params: []paramDecl{
 			alias(), k.enable(),
 			{name: "Name", typ: dm.TypeString, def: "USP"},
 			computed("Status", dm.TypeString, mqttStatus),
@@ -163,6 +163,7 @@ func mqttSubscriptions(k brokerKind) objectDecl {
 			text("Topic", "", topicFilter),
 			unsigned("QoS", "0", 0, 2),
 		},
+		check: connectionCheck,
 		added: func(c *rowChange) error {
 			if c.get("Topic") == "" { // the key must be unique; nothing is sent there
 				c.set("Topic", "unset/"+strconv.FormatUint(uint64(c.key.inst.Last()), 10))
@@ -188,7 +189,7 @@ func stompObjects(k brokerKind) []objectDecl {
 	}
 	return []objectDecl{
 		{path: stompObject, params: []paramDecl{entries("Connection", stompConnection)}},
-		{path: stompConnection, kind: store.AgentState, fixed: [][]string{{"Alias"}}, params: []paramDecl{
+		{path: stompConnection, kind: store.AgentState, fixed: [][]string{{"Alias"}}, check: connectionCheck, params: []paramDecl{
 			alias(), k.enable(),
 			computed("Status", dm.TypeString, stompStatus),
 			computed("LastChangeDate", dm.TypeDateTime, func(v *view, inst dm.Instance) string {
@@ -265,7 +266,7 @@ func mtpCheck(c *rowChange) error {
 			return invalid(rel, usp.ErrInvalidValue, "the row's protocol is "+c.get("Protocol"))
 		}
 	}
-	return nil
+	return connectionCheck(c)
 }
 
 // fromServer is the address that the server has given an agent, "" if it listens
@@ -279,19 +280,31 @@ func fromServer(v *view, inst dm.Instance) string {
 }
 
 func mqttStatus(v *view, inst dm.Instance) string {
-	return v.connectionStatus(inst, "Connected")
+	return v.connectionStatus(inst, "Connected", map[mtp.Trouble]string{
+		mtp.Unreachable: "Error_BrokerUnreachable", mtp.Misconfigured: "Error_Misconfigured", mtp.Unauthorized: "Error_Misconfigured",
+	})
 }
 
-func stompStatus(v *view, inst dm.Instance) string { return v.connectionStatus(inst, "Enabled") }
+func stompStatus(v *view, inst dm.Instance) string {
+	return v.connectionStatus(inst, "Enabled", map[mtp.Trouble]string{
+		mtp.Unreachable: "ServerNotPresent", mtp.Misconfigured: "Error_Misconfigured", mtp.Unauthorized: "Error_AuthenticationFailure",
+	})
+}
 
-func (v *view) connectionStatus(inst dm.Instance, up string) string {
+// connectionStatus is the Status of a connection, in the words of its data model.
+func (v *view) connectionStatus(inst dm.Instance, up string, troubles map[mtp.Trouble]string) string {
 	c, ok := v.host.connectionOf(inst.At(0), v.id)
 	switch {
 	case v.host.settingsOf(v.state, v.id, inst.At(0)).Disabled:
 		return "Disabled"
+	case v.host.misconfigured(v.state, v.id, inst.At(0)) != nil: // and it has the settings of before
+		return troubles[mtp.Misconfigured]
 	case ok && c.Up:
 		return up
 	case c.LastError != "":
+		if s := troubles[c.Trouble]; s != "" {
+			return s
+		}
 		return "Error"
 	}
 	return "Connecting"

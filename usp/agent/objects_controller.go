@@ -1,7 +1,10 @@
 package agent
 
 import (
+	"fmt"
 	"math"
+	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -115,7 +118,7 @@ func controllerMTPObjects(b brokers) []objectDecl {
 			added: controllerMTPAdded,
 		},
 		{path: controllerMTP + "WebSocket.", params: []paramDecl{
-			text("Host", "", size(0, 256)),
+			text("Host", "", hostName),
 			unsigned("Port", "443", 1, 65535),
 			text("Path", "", nil),
 			boolean("EnableEncryption", "true"),
@@ -130,12 +133,24 @@ func controllerMTPObjects(b brokers) []objectDecl {
 			{name: "UnixDomainSocketRef", access: dm.ReadWrite, typ: dm.TypeString, refs: socketTable},
 		}},
 		{path: controllerMTP + "CoAP.", params: []paramDecl{
-			text("Host", "", size(0, 256)),
+			text("Host", "", hostName),
 			unsigned("Port", "5683", 1, 65535),
 			text("Path", "", nil),
 			boolean("EnableEncryption", "true"),
 		}},
 	}, controllerBrokerObjects(b)...)
+}
+
+// hostName checks the host of a controller: a name or an address, without brackets.
+func hostName(v string) error {
+	if err := size(0, 256)(v); err != nil || v == "" {
+		return err
+	}
+	u := url.URL{Scheme: "ws", Host: net.JoinHostPort(v, "443")}
+	if back, err := url.Parse(u.String()); err != nil || back.Hostname() != v {
+		return fmt.Errorf("%q is not the name or address of a host", shorten(v))
+	}
+	return nil
 }
 
 func controllerCommands() []commandDecl {

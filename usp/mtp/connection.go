@@ -12,9 +12,11 @@ import (
 // one connection carries all agents does not implement it: its settings are the
 // operator's.
 type PerEndpoint interface {
+	// Check reports why settings cannot work.
+	Check(s Settings) error
 	// Configure gives the connection of an endpoint other settings; it connects
-	// again if it has to (R-MQTT.33, R-STOMP.8). It fails on settings that cannot
-	// work, and then changes nothing. It may be called before Host.
+	// again if it has to (R-MQTT.33, R-STOMP.8). It fails where Check does, and then
+	// changes nothing. It may be called before Host.
 	Configure(endpoint usp.EndpointID, s Settings) error
 	// Connection tells how the connection of an endpoint stands. ok is false for
 	// an endpoint that is not hosted.
@@ -50,8 +52,9 @@ type Subscription struct {
 type Connection struct {
 	Up        bool
 	LastError string
-	ClientID  string // as the broker has it
-	Inbox     string // where records for the endpoint are to be sent
+	Trouble   Trouble // what kind of error that is
+	ClientID  string  // as the broker has it
+	Inbox     string  // where records for the endpoint are to be sent
 	// Incoming and Outgoing are the heart-beats agreed with the broker (STOMP).
 	Incoming, Outgoing time.Duration
 	Since              time.Time // of the last change of Up

@@ -14,7 +14,7 @@ type Meter struct {
 	bytesSent, bytesReceived        atomic.Uint64
 	connections                     atomic.Int64
 	up                              atomic.Bool
-	lastError                       atomic.Pointer[string]
+	lastError                       atomic.Pointer[error]
 
 	sum    *Meter      // counts what this one does, too; nil for none
 	usable func() bool // tells whether it is up, in place of Up and Down; nil for those
@@ -137,8 +137,7 @@ func (m *Meter) Down(err error) {
 // Failed notes err as what failed last, without a word about being usable.
 func (m *Meter) Failed(err error) {
 	if err != nil {
-		text := err.Error()
-		m.lastError.Store(&text)
+		m.lastError.Store(&err)
 		if m.sum != nil {
 			m.sum.Failed(err)
 		}
@@ -148,8 +147,8 @@ func (m *Meter) Failed(err error) {
 // Status returns the counts so far.
 func (m *Meter) Status() Status {
 	s := Status{Up: m.isUp(), Sent: m.sent.Load(), Received: m.received.Load(), Refused: m.refused.Load()}
-	if text := m.lastError.Load(); text != nil {
-		s.LastError = *text
+	if err := m.lastError.Load(); err != nil {
+		s.LastError, s.Trouble = (*err).Error(), TroubleOf(*err)
 	}
 	return s
 }

@@ -108,6 +108,7 @@ type Transport interface {
 type Status struct {
 	Up        bool
 	LastError string
+	Trouble   Trouble // what kind of error that is
 	Sent      uint64
 	Received  uint64
 	Refused   uint64

@@ -242,6 +242,9 @@ func (p *PerAgent) Unlisten(at Address) {
 	}
 }
 
+// Check implements PerEndpoint.
+func (p *PerAgent) Check(s Settings) error { return p.make.Check(s) }
+
 // Configure implements PerEndpoint.
 func (p *PerAgent) Configure(e usp.EndpointID, s Settings) error {
 	if err := p.make.Check(s); err != nil {

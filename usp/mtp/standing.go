@@ -99,7 +99,7 @@ func (s *Standing) Down(err error) {
 	if s.state.Up || s.state.Since.IsZero() {
 		s.state.Since = time.Now()
 	}
-	s.state.Up, s.state.LastError, s.fresh = false, err.Error(), false
+	s.state.Up, s.state.LastError, s.state.Trouble, s.fresh = false, err.Error(), TroubleOf(err), false
 }
 
 // Connection returns how it stands; Inbox is left to the transport.

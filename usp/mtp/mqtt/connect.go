@@ -17,7 +17,7 @@ func (t *Transport) connect(ctx context.Context, s mtp.Settings) (*conn, error) 
 	defer cancel()
 	netConn, err := t.dial(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("mqtt: %s: %w", t.broker.Redacted(), err)
+		return nil, fmt.Errorf("mqtt: %s: %w", t.broker.Redacted(), mtp.NetworkTrouble(err).As(err))
 	}
 	c := &conn{t: t, net: netConn, reader: bufio.NewReaderSize(netConn, t.limit.ReadBuffer), version: t.version, asked: map[uint16][]string{}}
 	c.w = mtp.NewWriter(netConn, t.cfg.Timeout, c.fill)
@@ -45,7 +45,7 @@ func (c *conn) greet(ctx context.Context, s mtp.Settings) error {
 	}
 	pk, _, err := readPacket(c.reader, c.version, 0)
 	if err != nil {
-		return fmt.Errorf("waiting for CONNACK: %w", err)
+		return fmt.Errorf("waiting for CONNACK: %w", mtp.NetworkTrouble(err).As(err))
 	}
 	if pk.FixedHeader.Type != packets.Connack {
 		return fmt.Errorf("packet of type %d in place of CONNACK", pk.FixedHeader.Type)

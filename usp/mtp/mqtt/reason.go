@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/uspbridge/uspbridge/usp/mtp"
 )
 
 // reasons are what operators have to do something about, of the reason codes of
@@ -58,5 +60,12 @@ func (t *Transport) refused(connack *packets.Packet) error {
 	if text := connack.Properties.ReasonString; text != "" {
 		err = fmt.Errorf("%w: %s", err, text)
 	}
-	return fmt.Errorf("the broker refuses: %w", err)
+	return troubles[code].As(fmt.Errorf("the broker refuses: %w", err))
+}
+
+// troubles are the kinds of the reasons of a CONNACK.
+var troubles = map[byte]mtp.Trouble{
+	0x84: mtp.Misconfigured, 0x85: mtp.Misconfigured,
+	0x86: mtp.Unauthorized, 0x87: mtp.Unauthorized, 0x8a: mtp.Unauthorized, 0x8c: mtp.Unauthorized,
+	0x88: mtp.Unreachable, 0x89: mtp.Unreachable, 0x8b: mtp.Unreachable, 0x9c: mtp.Unreachable, 0x9d: mtp.Unreachable,
 }

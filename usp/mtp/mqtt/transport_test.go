@@ -327,7 +327,7 @@ func TestUnreachable(t *testing.T) {
 	address := freeAddress(t)
 	tr := newTransport(t, Config{Broker: "tcp://" + address, Topic: "usp/agent/{endpoint_id}"})
 	mtptest.Start(t, tr, mtptest.NewRecorder())
-	mtptest.Until(t, "the failure shows", func() bool { return tr.Status().LastError != "" })
+	mtptest.Until(t, "the failure shows", func() bool { return tr.Status().LastError != "" && tr.Status().Trouble == mtp.Unreachable })
 	if err := tr.Send(t.Context(), agent, controller, mtp.Address{Topic: "c"}, []byte{1}); !errors.Is(err, mtp.ErrUnreachable) {
 		t.Errorf("without a broker: %v, want ErrUnreachable", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/uspbridge/uspbridge/usp"
+	"github.com/uspbridge/uspbridge/usp/mtp"
 	"github.com/uspbridge/uspbridge/usp/mtp/mtptest"
 )
 
@@ -172,13 +173,16 @@ func TestClientIDThatIsNotTakenIn311(t *testing.T) {
 }
 
 func TestRefusedConnection(t *testing.T) {
-	for _, tt := range []struct{ name, version, connack, want string }{
-		{"3.1.1, password", "3.1.1", "\x20\x02\x00\x04", "wrong user name or password"},
-		{"5, password", "5.0", "\x20\x03\x00\x86\x00", "wrong user name or password"},
-		{"5, version", "5.0", "\x20\x03\x00\x84\x00", "version of MQTT"},
-		{"5, with its words", "5.0", "\x20\x09\x00\x89\x06\x1f\x00\x03why", ": why"},
-		{"no CONNACK", "5.0", "\xd0\x00", "in place of CONNACK"},
-		{"not MQTT", "5.0", "HTTP/1.1 400 Bad Request", "mqtt"},
+	for _, tt := range []struct {
+		name, version, connack, want string
+		trouble                      mtp.Trouble
+	}{
+		{"3.1.1, password", "3.1.1", "\x20\x02\x00\x04", "wrong user name or password", mtp.Unauthorized},
+		{"5, password", "5.0", "\x20\x03\x00\x86\x00", "wrong user name or password", mtp.Unauthorized},
+		{"5, version", "5.0", "\x20\x03\x00\x84\x00", "version of MQTT", mtp.Misconfigured},
+		{"5, with its words", "5.0", "\x20\x09\x00\x89\x06\x1f\x00\x03why", ": why", mtp.Unreachable},
+		{"no CONNACK", "5.0", "\xd0\x00", "in place of CONNACK", mtp.Unclear},
+		{"not MQTT", "5.0", "HTTP/1.1 400 Bad Request", "mqtt", mtp.Unclear},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := listen(t)
@@ -194,7 +198,7 @@ func TestRefusedConnection(t *testing.T) {
 			}
 			mtptest.Until(t, "the refusal shows", func() bool {
 				s := tr.Status()
-				return !s.Up && strings.Contains(s.LastError, tt.want)
+				return !s.Up && strings.Contains(s.LastError, tt.want) && s.Trouble == tt.trouble
 			})
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ func (t *Transport) open(ctx context.Context, s mtp.Settings) (*conn, error) {
 	defer cancel()
 	netConn, err := t.dial(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("stomp: %s: %w", t.broker.Redacted(), err)
+		return nil, fmt.Errorf("stomp: %s: %w", t.broker.Redacted(), mtp.NetworkTrouble(err).As(err))
 	}
 	c := &conn{t: t, net: netConn, reader: bufio.NewReaderSize(netConn, t.limit.ReadBuffer)}
 	c.w = mtp.NewWriter(netConn, t.cfg.Timeout, c.fill)
@@ -76,17 +77,30 @@ func (c *conn) greet(ctx context.Context, s mtp.Settings) error {
 	}
 	f, err := readFrame(c.reader, maxHead)
 	if err != nil {
-		return fmt.Errorf("waiting for CONNECTED: %w", err)
+		return fmt.Errorf("waiting for CONNECTED: %w", mtp.NetworkTrouble(err).As(err))
 	}
 	if f.command != "CONNECTED" {
-		return serverError(f)
+		err := serverError(f)
+		return greetingTrouble(err).As(err)
 	}
 	if v := f.get("version"); v != "1.2" {
-		return fmt.Errorf("the server speaks STOMP version %q, not 1.2", v)
+		return mtp.Misconfigured.As(fmt.Errorf("the server speaks STOMP version %q, not 1.2", v))
 	}
 	c.subscribeDest = f.get("subscribe-dest") // R-STOMP.6
 	c.beatOut, c.beatIn = agreeHeartBeat(f.get("heart-beat"), s.HeartbeatOutgoing, s.HeartbeatExpect)
 	return c.net.SetDeadline(time.Time{})
+}
+
+// unauthorized are words by which servers refuse a login: STOMP has no codes.
+var unauthorized = []string{"access", "authenti", "authoriz", "credential", "denied", "login", "password"}
+
+// greetingTrouble is the kind of an error with which a server answers a greeting.
+func greetingTrouble(err error) mtp.Trouble {
+	text := strings.ToLower(err.Error())
+	if slices.ContainsFunc(unauthorized, func(word string) bool { return strings.Contains(text, word) }) {
+		return mtp.Unauthorized
+	}
+	return mtp.Unclear
 }
 
 // serverError makes an error of a frame that ends the connection.
@@ -94,10 +108,11 @@ func serverError(f *frame) error {
 	if f.command != "ERROR" {
 		return fmt.Errorf("unexpected %s frame", f.command)
 	}
-	text := f.get("message")
-	if text == "" {
-		text = string(f.body[:min(len(f.body), 200)])
+	text, more := f.get("message"), strings.TrimSpace(string(f.body[:min(len(f.body), 200)]))
+	if text != "" && more != "" {
+		text += ": "
 	}
+	text += more
 	return fmt.Errorf("the server says: %s", strings.ToValidUTF8(text, "?"))
 }
 

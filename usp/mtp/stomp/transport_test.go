@@ -267,11 +267,16 @@ func TestReconnectSubscribesAgain(t *testing.T) {
 }
 
 func TestServersThatCannotBeUsed(t *testing.T) {
-	for _, tt := range []struct{ name, answer, want string }{
-		{"refuses", "ERROR\nmessage:Bad CONNECT\n\nAccess refused\x00", "Bad CONNECT"},
-		{"refuses without a word", "ERROR\n\nAccess refused\x00", "Access refused"},
-		{"old version", "CONNECTED\nversion:1.0\n\n\x00", "version"},
-		{"not STOMP", "HTTP/1.1 400 Bad Request\r\n\r\n", ""},
+	for _, tt := range []struct {
+		name, answer, want string
+		trouble            mtp.Trouble
+	}{
+		{"refuses", "ERROR\nmessage:Bad CONNECT\n\nAccess refused\x00", "Bad CONNECT: Access refused", mtp.Unauthorized},
+		{"refuses without a word", "ERROR\n\nAccess refused\x00", "Access refused", mtp.Unauthorized},
+		{"refuses for another reason", "ERROR\nmessage:too many connections\n\n\x00", "too many connections", mtp.Unclear},
+		{"old version", "CONNECTED\nversion:1.0\n\n\x00", "version", mtp.Misconfigured},
+		{"says nothing", "", "waiting for CONNECTED", mtp.Unreachable},
+		{"not STOMP", "HTTP/1.1 400 Bad Request\r\n\r\n", "", mtp.Unreachable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScript(t)
@@ -282,7 +287,8 @@ func TestServersThatCannotBeUsed(t *testing.T) {
 			p.say("%s", tt.answer)
 			p.Close()
 			mtptest.Until(t, "the failure shows", func() bool {
-				return tr.Status().LastError != "" && strings.Contains(tr.Status().LastError, tt.want)
+				s := tr.Status()
+				return s.LastError != "" && strings.Contains(s.LastError, tt.want) && s.Trouble == tt.trouble
 			})
 			s.accept() // it tries again (R-STOMP.7)
 		})
