@@ -75,7 +75,8 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 	if b.broker, err = newEmbedded(cfg, log, metrics, tlsMetrics); err != nil {
 		return nil, err
 	}
-	if b.transports, err = newTransports(cfg, b.identity, b.broker, log, metrics, tlsMetrics); err != nil {
+	ids := new(clientIDs)
+	if b.transports, err = newTransports(cfg, b.identity, ids, b.broker, log, metrics, tlsMetrics); err != nil {
 		return nil, err
 	}
 	st, err := bolt.Open(bolt.Config{Path: cfg.storePath(), Log: log, Metrics: metrics})
@@ -86,6 +87,7 @@ func newBridge(ctx context.Context, cfg *Config, log *slog.Logger, renewKey bool
 	if err == nil {
 		b.sealer, b.store = box, seal.Store(st, box, log, sealedKinds...)
 		b.broker.open(b.store)
+		ids.store = b.store
 		err = b.openKeyring(ctx)
 	}
 	if err == nil {

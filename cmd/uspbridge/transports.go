@@ -18,7 +18,7 @@ type transport struct {
 }
 
 // newTransports makes the transports that the configuration turns on.
-func newTransports(cfg *Config, who *identity, own *embedded, log *slog.Logger, metrics prometheus.Registerer, tlsMetrics *servertls.Metrics) ([]transport, error) {
+func newTransports(cfg *Config, who *identity, ids *clientIDs, own *embedded, log *slog.Logger, metrics prometheus.Registerer, tlsMetrics *servertls.Metrics) ([]transport, error) {
 	var all []transport
 	add := func(section string, t mtp.Transport, err error) error {
 		if err != nil {
@@ -46,7 +46,7 @@ func newTransports(cfg *Config, who *identity, own *embedded, log *slog.Logger, 
 		}
 	}
 	if cfg.USP.MTP.MQTT.on {
-		t, err := newMQTT(cfg.USP.MTP.MQTT, who, own, log, metrics)
+		t, err := newMQTT(cfg.USP.MTP.MQTT, who, ids, own, log, metrics)
 		if err := add("usp.mtp.mqtt", t, err); err != nil {
 			return nil, err
 		}

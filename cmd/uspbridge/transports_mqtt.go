@@ -11,14 +11,14 @@ import (
 )
 
 // newMQTT makes the MQTT transport, with one connection or one for each agent.
-func newMQTT(c MQTTConfig, who *identity, own *embedded, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
+func newMQTT(c MQTTConfig, who *identity, ids *clientIDs, own *embedded, log *slog.Logger, metrics prometheus.Registerer) (mtp.Transport, error) {
 	secure, err := c.TLS.config()
 	if err != nil {
 		return nil, err
 	}
 	cfg := mqtt.Config{
 		Broker: c.Broker, Version: string(c.Version), Topic: c.Topic, Username: c.Username, Password: string(c.Password),
-		ClientID: c.ClientID, TLS: secure, Will: c.Will.will(), AtMostOnce: c.QoS == "0",
+		ClientID: c.ClientID, ClientIDs: ids, TLS: secure, Will: c.Will.will(), AtMostOnce: c.QoS == "0",
 		KeepAlive: time.Duration(c.KeepAlive), SessionExpiry: time.Duration(c.SessionExpiry), Log: log.With("mtp", "mqtt"), Registerer: metrics,
 	}
 	if c.embedded {

@@ -40,10 +40,12 @@ type Config struct {
 	Endpoint usp.EndpointID // who this program is on the broker (R-MQTT.13); self::uspbridge
 	Username string
 	Password string
-	// ClientID is empty to let the broker assign one, which is kept while this
-	// program runs (R-MQTT.8, R-MQTT.9); with 3.1.1 the endpoint id takes its place.
+	// ClientID is empty to let the broker assign one (R-MQTT.8); with 3.1.1 the
+	// endpoint id takes its place.
 	ClientID string
-	TLS      *tls.Config
+	// ClientIDs keeps what the broker has assigned; nil: while this program runs.
+	ClientIDs ClientIDs
+	TLS       *tls.Config
 	// Certificate returns the client certificate of an endpoint; nil: that of TLS.
 	Certificate func(context.Context, usp.EndpointID) (*tls.Certificate, error)
 	Will        *Will // published by the broker when the connection is lost; nil for none

@@ -15,6 +15,9 @@ import (
 func (t *Transport) connect(ctx context.Context, s mtp.Settings) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
+	if err := t.recall(ctx, s); err != nil {
+		return nil, err
+	}
 	netConn, err := t.dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("mqtt: %s: %w", t.broker.Redacted(), mtp.NetworkTrouble(err).As(err))
@@ -51,9 +54,13 @@ func (c *conn) greet(ctx context.Context, s mtp.Settings) error {
 		return fmt.Errorf("packet of type %d in place of CONNACK", pk.FixedHeader.Type)
 	}
 	if pk.ReasonCode != 0 {
-		return c.t.refused(&pk)
+		return c.t.refused(ctx, &pk)
 	}
 	c.agree(pk, s.KeepAlive)
+	if id := pk.Properties.AssignedClientID; id != "" {
+		c.t.clientID = id
+		c.t.assign(ctx, id)
+	}
 	return c.net.SetDeadline(time.Time{})
 }
 
@@ -73,9 +80,6 @@ func (c *conn) agree(connack packets.Packet, keepAlive time.Duration) {
 	}
 	if p.MaximumQosFlag {
 		c.maxQoS = p.MaximumQos
-	}
-	if p.AssignedClientID != "" {
-		c.t.clientID, c.t.assigned = p.AssignedClientID, p.AssignedClientID // R-MQTT.9, R-MQTT.11
 	}
 }
 
@@ -108,20 +112,4 @@ func (t *Transport) connectPacket(s mtp.Settings) *packets.Packet {
 		}
 	}
 	return pk
-}
-
-// clientIDFor returns the ClientId of the next connection: the configured one,
-// else that which the broker assigned; 3.1.1 has none to assign that it would
-// tell of, and the endpoint id is tried (R-MQTT.8, R-MQTT.11).
-func (t *Transport) clientIDFor(s mtp.Settings) string {
-	switch {
-	case s.ClientID != "":
-		return s.ClientID
-	case t.version == 5:
-		return t.assigned
-	case t.anonymous:
-		return ""
-	default:
-		return string(t.cfg.Endpoint)
-	}
 }

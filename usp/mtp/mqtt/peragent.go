@@ -13,14 +13,18 @@ import (
 
 // PerAgent is the MQTT transport that gives each hosted endpoint a connection of
 // its own. It implements what mtp.PerAgent does, and mtp.Publisher.
-type PerAgent struct{ *mtp.PerAgent }
+type PerAgent struct {
+	*mtp.PerAgent
+	cfg    Config
+	broker string
+}
 
 // NewPerAgent returns a transport of which each hosted endpoint has a connection:
 // its own usp-endpoint-id, ClientId and certificate. Of cfg, {endpoint_id} may
 // stand in ClientID, Username and the will; without a ClientID the endpoint id is
 // used. cfg.Endpoint is for the connection that carries what is no agent's.
 func NewPerAgent(cfg Config) (*PerAgent, error) {
-	_, topic, err := cfg.complete()
+	broker, topic, err := cfg.complete()
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +42,7 @@ func NewPerAgent(cfg Config) (*PerAgent, error) {
 		return nil, err
 	}
 	escape := escaper(cfg.Version)
-	return &PerAgent{mtp.NewPerAgent(mtp.Singles{
+	return &PerAgent{cfg: cfg, broker: broker.Host, PerAgent: mtp.NewPerAgent(mtp.Singles{
 		Protocol: mtp.MQTT, Meter: meter, Own: cfg.Endpoint, Check: check,
 		Address: cfg.address,
 		Defaults: func(e usp.EndpointID) mtp.Settings {
@@ -65,6 +69,25 @@ func (c Config) of(e usp.EndpointID, s mtp.Settings, meter *mtp.Meter, gate mtp.
 	c.Registerer = nil
 	c.single = &single{settings: s, meter: meter, gate: gate}
 	return c
+}
+
+// forgetTimeout bounds what has to ask the store when endpoints go.
+const forgetTimeout = 5 * time.Second
+
+// Unhost ends the connections of endpoints and forgets their settings, and the
+// ClientIds that the broker has assigned to them.
+func (t *PerAgent) Unhost(endpoints ...usp.EndpointID) {
+	t.PerAgent.Unhost(endpoints...)
+	if t.cfg.ClientIDs == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), forgetTimeout)
+	defer cancel()
+	for _, e := range endpoints {
+		if err := t.cfg.ClientIDs.Keep(ctx, t.broker, e, ""); err != nil {
+			t.cfg.Log.Warn("the client id of an endpoint that is gone is still kept", "endpoint", e, "error", err)
+		}
+	}
 }
 
 func expand(s string, e usp.EndpointID) string {

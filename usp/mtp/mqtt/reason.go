@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -46,15 +47,17 @@ func reasonError(code byte) error {
 	return fmt.Errorf("reason code 0x%02x", code)
 }
 
-// refused makes an error of a CONNACK that refuses us. A 3.1.1 broker that does
-// not take the endpoint id as ClientId is asked to assign one next time.
-func (t *Transport) refused(connack *packets.Packet) error {
+// refused makes an error of a CONNACK that refuses us. A broker that does not take
+// as ClientId the endpoint id, in 3.1.1, or what it has once assigned is asked to
+// assign one next time.
+func (t *Transport) refused(ctx context.Context, connack *packets.Packet) error {
 	code := connack.ReasonCode
 	if t.version != 5 {
 		code = old[code]
-		if code == 0x85 && t.standing.Settings().ClientID == "" {
-			t.anonymous = true
-		}
+	}
+	if code == 0x85 && t.standing.Settings().ClientID == "" {
+		t.anonymous = true
+		t.assign(ctx, "")
 	}
 	err := reasonError(max(code, 0x80))
 	if text := connack.Properties.ReasonString; text != "" {

@@ -40,6 +40,7 @@ type Transport struct {
 	outbox       *mtp.Outbox[publication]
 	clientID     string // Serve's own: that of the connection
 	assigned     string // Serve's own: what the broker has assigned
+	recalled     bool   // Serve's own: that was looked up
 	anonymous    bool   // Serve's own: the broker takes no endpoint id for a ClientId
 	responseInfo atomic.Pointer[string]
 	conn         atomic.Pointer[conn] // nil while there is none with subscriptions
