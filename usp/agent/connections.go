@@ -114,7 +114,7 @@ func (h *Host) settingsOf(s *state, id usp.EndpointID, row uint32) mtp.Settings 
 		set(k, "ClientID", func(v string) { out.ClientID = v })
 		set(k, "CleanStart", func(v string) { out.CleanStart = v == "true" })
 		set(k, "KeepAliveTime", func(v string) { out.KeepAlive = time.Duration(number(v)) * time.Second })
-		out.Subscriptions = h.topicsOf(s, k.inst)
+		out.Subscriptions, out.UserProperties = h.topicsOf(s, k.inst), h.userPropertiesOf(s, k.inst)
 	case mtp.STOMP:
 		k := rowKey{h.spec.classAt(stompConnection), dm.Inst(row)}
 		out.Disabled = s.named(k, "Enable") != "true"
@@ -146,9 +146,27 @@ func (h *Host) topicsOf(s *state, client dm.Instance) (list []mtp.Subscription) 
 	return list
 }
 
+// userPropertiesOf returns the enabled user properties of a client.
+func (h *Host) userPropertiesOf(s *state, client dm.Instance) (list []mtp.UserProperty) {
+	class := h.spec.classAt(mqttUserProperty)
+	for _, n := range s.index(h.spec).tables[rowKey{class, client}] {
+		k := rowKey{class, client.Append(n)}
+		if s.named(k, "Enable") == "true" {
+			list = append(list, mtp.UserProperty{Name: s.named(k, "Name"), Value: s.named(k, "Value"), Packets: splitList(s.named(k, "PacketType"))})
+		}
+	}
+	return list
+}
+
 // configures reports whether the rows of a class configure connections.
 func (c *class) configures() bool {
-	return c.path == mqttClient || c.path == mqttSubscription || c.path == stompConnection || c.path == mtpTable
+	return c.path == mqttClient || c.path == stompConnection || c.path == mtpTable || c.belongsToClient()
+}
+
+// belongsToClient reports whether the rows of a class are of the connection of the row
+// that they lie in.
+func (c *class) belongsToClient() bool {
+	return c.path == mqttSubscription || c.path == mqttUserProperty
 }
 
 // reconnects reports whether a txn changes what connections are configured by. Only
@@ -163,7 +181,7 @@ func (h *Host) reconnects(tx *txn) bool {
 // outdated reports whether a stored row configures a connection that agents do not
 // have, or have no more: the transport is another, or carries all of them.
 func (h *Host) outdated(k rowKey) bool {
-	return k.class.configures() && (h.perEndpoint(k.inst.At(0)) == nil || k.class.path != mqttSubscription && h.seed.rows[k] == nil)
+	return k.class.configures() && (h.perEndpoint(k.inst.At(0)) == nil || !k.class.belongsToClient() && h.seed.rows[k] == nil)
 }
 
 // connectionsOwner owns the records of the agents whose connections controllers

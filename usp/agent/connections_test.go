@@ -24,6 +24,13 @@ type perAgent struct {
 	settings []mtp.Settings // given by Configure
 	cannot   string         // a client id or virtual host that does not work
 	state    mtp.Connection
+	again    int // calls of Reconnect
+}
+
+func (p *perAgent) Reconnect(usp.EndpointID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.again++
 }
 
 func (p *perAgent) Check(s mtp.Settings) error {
@@ -126,7 +133,7 @@ func TestOwnConnections(t *testing.T) {
 	if got := len(mqtt.given()) + len(stomp.given()); got != 0 {
 		t.Errorf("%d settings at start", got)
 	}
-	var topic string
+	var topic, property string
 	mqttWant := mqtt.Defaults(testAgent)
 	for _, step := range []struct {
 		name string
@@ -140,7 +147,13 @@ func TestOwnConnections(t *testing.T) {
 		{"a subscription", func() {
 			topic = b.added(primary, create("Device.MQTT.Client.1.Subscription.", kv{"Enable", "true", true}, kv{"Topic", "a/+/b/#", true}, kv{"QoS", "1", true}))
 		}, func(s *mtp.Settings) { s.Subscriptions = []mtp.Subscription{{Topic: "a/+/b/#", QoS: 1}} }},
-		{"which is disabled", func() { b.set(topic, kv{"Enable", "false", true}) }, func(s *mtp.Settings) { s.Subscriptions = nil }},
+		{"a user property", func() {
+			property = b.added(primary, create("Device.MQTT.Client.1.UserProperty.", kv{"Enable", "true", true}, kv{"Name", "site", true}, kv{"Value", "north", true}, kv{"PacketType", "CONNECT,PUBLISH", true}))
+		}, func(s *mtp.Settings) {
+			s.UserProperties = []mtp.UserProperty{{Name: "site", Value: "north", Packets: []string{"CONNECT", "PUBLISH"}}}
+		}},
+		{"which is deleted", func() { b.ask(primary, deleteReq(false, property)) }, func(s *mtp.Settings) { s.UserProperties = nil }},
+		{"the subscription is disabled", func() { b.set(topic, kv{"Enable", "false", true}) }, func(s *mtp.Settings) { s.Subscriptions = nil }},
 		{"clean start, disabled", func() { b.set("Device.MQTT.Client.1.", kv{"CleanStart", "true", true}, kv{"Enable", "false", true}) },
 			func(s *mtp.Settings) { s.CleanStart, s.Disabled = true, true }},
 	} {
@@ -231,6 +244,47 @@ func TestStateOfOwnConnections(t *testing.T) {
 	}
 }
 
+// ForceReconnect() is the agent's own, behind the answer; nobody takes a connection
+// from the other agents.
+func TestForceReconnect(t *testing.T) {
+	const command = "Device.MQTT.Client.1.ForceReconnect()"
+	failure := func(body *usppb.Body) *usppb.OperateResp_OperationResult_CommandFailure {
+		return body.GetResponse().GetOperateResp().GetOperationResults()[0].GetCmdFailure()
+	}
+	b, mqtt, _ := brokered(t, true)
+	if f := failure(b.ask(primary, operateReq(command, "", true, nil))); f != nil {
+		t.Error(f)
+	}
+	b.settle()
+	if mqtt.again != 1 {
+		t.Errorf("connected again %d times", mqtt.again)
+	}
+	b.set("Device.MQTT.Client.1.", kv{"Enable", "false", true})
+	if f := failure(b.ask(primary, operateReq(command, "", true, nil))); f.GetErrCode() != 7022 {
+		t.Errorf("disabled: %v", f)
+	}
+	b, _, _ = brokered(t, false)
+	if f := failure(b.ask(primary, operateReq(command, "", true, nil))); f.GetErrCode() != 7022 || !strings.Contains(f.GetErrMsg(), "share") {
+		t.Errorf("shared: %v", f)
+	}
+}
+
+// The counts are those of the client over which the agent is connected.
+func TestStatsOfClients(t *testing.T) {
+	b, mqtt, _ := brokered(t, true)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	mqtt.packets = mtp.Packets{Sent: 1, Received: 2, PublishSent: 3, PublishReceived: 4, SubscribeSent: 5, UnsubscribeSent: 6, ConnectionErrors: 7, PublishErrors: 1 << 40, LastPublishSent: at}
+	for name, want := range map[string]string{
+		"MQTTMessagesSent": "1", "MQTTMessagesReceived": "2", "PublishSent": "3", "PublishReceived": "4", "SubscribeSent": "5", "UnSubscribeSent": "6",
+		"ConnectionErrors": "7", "PublishErrors": "4294967295", "LastPublishMessageSent": "2026-01-02T03:04:05Z",
+		"LastPublishMessageReceived": unknownTime, "BrokerConnectionEstablished": unknownTime,
+	} {
+		if got := b.value("Device.MQTT.Client.1.Stats." + name); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+}
+
 // Settings that the transport knows cannot work are refused; those that it has taken
 // before, and does not take any more, show.
 func TestMisconfiguredConnections(t *testing.T) {
@@ -266,7 +320,7 @@ func TestMisconfiguredConnections(t *testing.T) {
 // Settings that cannot work are refused.
 func TestSettingsOfConnectionsRefused(t *testing.T) {
 	b, mqtt, _ := brokered(t, true)
-	row := b.added(primary, create("Device.MQTT.Client.1.Subscription."))
+	row, property := b.added(primary, create("Device.MQTT.Client.1.Subscription.")), b.added(primary, create("Device.MQTT.Client.1.UserProperty."))
 	b.settle()
 	mqtt.given()
 	for _, c := range []struct{ object, param, value string }{
@@ -279,7 +333,7 @@ func TestSettingsOfConnectionsRefused(t *testing.T) {
 		{"Device.STOMP.Connection.2.", "VirtualHost", "a\nb"},
 		{"Device.STOMP.Connection.2.", "OutgoingHeartbeat", "86400001"},
 		{"Device.LocalAgent.Controller.1.MTP.1.", "WebSocket.Host", "a host"}, {"Device.LocalAgent.Controller.1.MTP.1.", "WebSocket.Host", "ws://host"}, {"Device.LocalAgent.Controller.1.MTP.1.", "WebSocket.Host", "[::1]"},
-		{row, "Topic", "a/#/b"}, {row, "Topic", "a+"}, {row, "QoS", "3"},
+		{property, "PacketType", "PUBACK"}, {property, "Name", "a\x00"}, {row, "Topic", "a/#/b"}, {row, "Topic", "a+"}, {row, "QoS", "3"},
 	} {
 		wantError(t, b.ask(primary, setReq(false, update(c.object, kv{c.param, c.value, true}))), uint32(usp.ErrRequiredParameterFailed), c.object+c.param)
 	}

@@ -28,6 +28,7 @@ const (
 // fakeTransport keeps what is sent, by receiver.
 type fakeTransport struct {
 	protocol mtp.Protocol
+	packets  mtp.Packets
 	mu       sync.Mutex
 	down     bool
 	sent     chan sentRecord
@@ -62,6 +63,8 @@ func (f *fakeTransport) Serve(ctx context.Context, _ mtp.Handler) error { <-ctx.
 func (f *fakeTransport) Ready() <-chan struct{} { c := make(chan struct{}); close(c); return c }
 
 func (f *fakeTransport) Status() mtp.Status { return mtp.Status{Up: true} }
+
+func (f *fakeTransport) Packets(usp.EndpointID) (mtp.Packets, bool) { return f.packets, true }
 
 func (f *fakeTransport) setDown(down bool) {
 	f.mu.Lock()

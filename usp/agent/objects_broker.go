@@ -24,13 +24,10 @@ const (
 	mqttObject       = "Device.MQTT."
 	mqttClient       = "Device.MQTT.Client.{i}."
 	mqttSubscription = "Device.MQTT.Client.{i}.Subscription.{i}."
+	mqttUserProperty = "Device.MQTT.Client.{i}.UserProperty.{i}."
 	stompObject      = "Device.STOMP."
 	stompConnection  = "Device.STOMP.Connection.{i}."
 )
-
-// maxTopicSubscriptions bounds the subscriptions that a controller may add to one
-// agent's connection.
-const maxTopicSubscriptions = 100
 
 // maxHeartbeat bounds heart-beats, in milliseconds.
 const maxHeartbeat = 24 * 60 * 60 * 1000
@@ -95,90 +92,6 @@ func ofBroker(name string, typ dm.Type, protocol mtp.Protocol, of func(b Broker)
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
-
-func mqttObjects(k brokerKind) []objectDecl {
-	if !k.there {
-		return nil
-	}
-	of := func(name string, typ dm.Type, get func(b Broker) string) paramDecl {
-		return ofBroker(name, typ, mtp.MQTT, get)
-	}
-	return []objectDecl{
-		{path: mqttObject, params: []paramDecl{entries("Client", mqttClient)}},
-		{path: mqttObject + "Capabilities.", params: []paramDecl{
-			of("ProtocolVersionsSupported", dm.TypeString, func(b Broker) string { return strings.Join(b.Versions, ",") }),
-			of("TransportProtocolSupported", dm.TypeString, func(b Broker) string { return strings.Join(b.Transports, ",") }),
-			computed("MaxNumberOfClientSubscriptions", dm.TypeUnsignedInt, func(*view, dm.Instance) string { return strconv.Itoa(maxTopicSubscriptions) }),
-		}},
-		{path: mqttClient, kind: store.AgentState, fixed: [][]string{{"Alias"}}, check: connectionCheck, params: []paramDecl{
-			alias(), k.enable(),
-			{name: "Name", typ: dm.TypeString, def: "USP"},
-			computed("Status", dm.TypeString, mqttStatus),
-			of("ProtocolVersion", dm.TypeString, func(b Broker) string { return b.Version }),
-			of("BrokerAddress", dm.TypeString, func(b Broker) string { return b.Host }),
-			of("BrokerPort", dm.TypeUnsignedInt, func(b Broker) string { return strconv.Itoa(b.Port) }),
-			of("TransportProtocol", dm.TypeString, func(b Broker) string { return b.Transport }),
-			computed("CleanSession", dm.TypeBoolean, func(v *view, inst dm.Instance) string {
-				return strconv.FormatBool(v.host.settingsOf(v.state, v.id, inst.At(0)).CleanStart)
-			}),
-			k.setting("CleanStart", dm.TypeBoolean, nil, orDefault(func(s mtp.Settings) string { return strconv.FormatBool(s.CleanStart) })),
-			k.setting("KeepAliveTime", dm.TypeUnsignedInt, span(0, math.MaxUint16), orDefault(func(s mtp.Settings) string { return seconds(s.KeepAlive) })),
-			k.setting("ClientID", dm.TypeString, noNUL, func(v *view, inst dm.Instance, value string, set bool) string {
-				if c, ok := v.host.connectionOf(inst.At(0), v.id); ok && c.ClientID != "" {
-					return c.ClientID // the broker may have assigned it (R-MQTT.9)
-				} else if set {
-					return value
-				}
-				return v.host.defaultSettings(inst.At(0), v.id).ClientID
-			}),
-			computed("Username", dm.TypeString, username(mtp.MQTT)),
-			{name: "Password", typ: dm.TypeString, secured: true},
-			constantNumber("MessageRetryTime", 5),
-			of("ConnectRetryTime", dm.TypeUnsignedInt, func(b Broker) string { return seconds(b.RetryFirst) }),
-			of("ConnectRetryIntervalMultiplier", dm.TypeUnsignedInt, func(b Broker) string { return strconv.Itoa(b.RetryMultiplier) }),
-			of("ConnectRetryMaxInterval", dm.TypeUnsignedInt, func(b Broker) string { return seconds(b.RetryMost) }),
-			computed("ResponseInformation", dm.TypeString, fromServer),
-			entries("Subscription", mqttSubscription),
-		}},
-		{path: mqttClient + "Stats.", params: connectionStats(k)},
-		mqttSubscriptions(k),
-	}
-}
-
-// mqttSubscriptions are topics that a controller has an agent subscribe to,
-// beside its own.
-func mqttSubscriptions(k brokerKind) objectDecl {
-	d := objectDecl{
-		path: mqttSubscription, kind: store.AgentState,
-		unique: [][]string{{"Topic"}}, fixed: [][]string{{"Alias"}},
-		params: []paramDecl{
-			alias(), boolean("Enable", "false"),
-			computed("Status", dm.TypeString, func(v *view, inst dm.Instance) string {
-				c, ok := v.host.connectionOf(inst.At(0), v.id)
-				if ok && c.Up && v.state.named(rowKey{v.host.spec.classAt(mqttSubscription), inst}, "Enable") == "true" {
-					return "Subscribed"
-				}
-				return "Unsubscribed"
-			}),
-			text("Topic", "", topicFilter),
-			unsigned("QoS", "0", 0, 2),
-		},
-		check: connectionCheck,
-		added: func(c *rowChange) error {
-			if c.get("Topic") == "" { // the key must be unique; nothing is sent there
-				c.set("Topic", "unset/"+strconv.FormatUint(uint64(c.key.inst.Last()), 10))
-			}
-			if n := c.tx.next.count(c.key.class, c.key.inst.Prefix(1)); n >= maxTopicSubscriptions {
-				return usp.Errorf(usp.ErrResourcesExceeded, "", "the connection has %d subscriptions, the most that are made", n)
-			}
-			return nil
-		},
-	}
-	if k.own {
-		d.access = dm.AddDelete
-	}
-	return d
-}
 
 func stompObjects(k brokerKind) []objectDecl {
 	if !k.there {
@@ -279,12 +192,6 @@ func fromServer(v *view, inst dm.Instance) string {
 	return c.Inbox
 }
 
-func mqttStatus(v *view, inst dm.Instance) string {
-	return v.connectionStatus(inst, "Connected", map[mtp.Trouble]string{
-		mtp.Unreachable: "Error_BrokerUnreachable", mtp.Misconfigured: "Error_Misconfigured", mtp.Unauthorized: "Error_Misconfigured",
-	})
-}
-
 func stompStatus(v *view, inst dm.Instance) string {
 	return v.connectionStatus(inst, "Enabled", map[mtp.Trouble]string{
 		mtp.Unreachable: "ServerNotPresent", mtp.Misconfigured: "Error_Misconfigured", mtp.Unauthorized: "Error_AuthenticationFailure",
@@ -308,28 +215,6 @@ func (v *view) connectionStatus(inst dm.Instance, up string, troubles map[mtp.Tr
 		return "Error"
 	}
 	return "Connecting"
-}
-
-// connectionStats are the counts of a shared connection; of one agent's nothing
-// but its age is counted.
-func connectionStats(k brokerKind) []paramDecl {
-	count := func(name string, of func(s mtp.Status) uint64) paramDecl {
-		return computed(name, dm.TypeUnsignedLong, func(v *view, inst dm.Instance) string {
-			return strconv.FormatUint(of(v.host.transportAt(inst.At(0)).Status()), 10)
-		})
-	}
-	if !k.own {
-		return []paramDecl{
-			count("PublishSent", func(s mtp.Status) uint64 { return s.Sent }),
-			count("PublishReceived", func(s mtp.Status) uint64 { return s.Received }),
-		}
-	}
-	return []paramDecl{computed("BrokerConnectionEstablished", dm.TypeDateTime, func(v *view, inst dm.Instance) string {
-		if c, ok := v.host.connectionOf(inst.At(0), v.id); ok && c.Up {
-			return timeOf(c.Since)
-		}
-		return unknownTime
-	})}
 }
 
 func timeOf(t time.Time) string {

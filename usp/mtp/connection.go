@@ -18,6 +18,9 @@ type PerEndpoint interface {
 	// again if it has to (R-MQTT.33, R-STOMP.8). It fails where Check does, and then
 	// changes nothing. It may be called before Host.
 	Configure(endpoint usp.EndpointID, s Settings) error
+	// Reconnect has the connection of an endpoint made again, at once. What is on its
+	// way is sent before or on the next.
+	Reconnect(endpoint usp.EndpointID)
 	// Connection tells how the connection of an endpoint stands. ok is false for
 	// an endpoint that is not hosted.
 	Connection(endpoint usp.EndpointID) (c Connection, ok bool)
@@ -32,10 +35,11 @@ type Settings struct {
 	Inbox    string // topic or destination the endpoint listens at; from the template by default
 
 	// MQTT
-	ClientID      string // "": the broker assigns one
-	KeepAlive     time.Duration
-	CleanStart    bool
-	Subscriptions []Subscription // beside Inbox
+	ClientID       string // "": the broker assigns one
+	KeepAlive      time.Duration
+	CleanStart     bool
+	Subscriptions  []Subscription // beside Inbox
+	UserProperties []UserProperty // beside those that USP has
 
 	// STOMP
 	VirtualHost                        string
@@ -46,6 +50,40 @@ type Settings struct {
 type Subscription struct {
 	Topic string
 	QoS   byte
+}
+
+// UserProperty is what a controller has an endpoint say in packets of MQTT 5.
+type UserProperty struct {
+	Name, Value string
+	Packets     []string
+}
+
+// The packets that may have a UserProperty.
+const (
+	ConnectPacket     = "CONNECT"
+	WillPacket        = "WILL" // the will in CONNECT
+	PublishPacket     = "PUBLISH"
+	SubscribePacket   = "SUBSCRIBE"
+	UnsubscribePacket = "UNSUBSCRIBE"
+	DisconnectPacket  = "DISCONNECT"
+)
+
+// Counting is implemented by transports that count the packets of MQTT.
+type Counting interface {
+	// Packets returns the counts of the client over which an endpoint is connected. ok
+	// is false if there is none.
+	Packets(endpoint usp.EndpointID) (p Packets, ok bool)
+}
+
+// Packets are the counts of an MQTT client since the program began, across its
+// connections.
+type Packets struct {
+	Sent, Received                       uint64
+	PublishSent, PublishReceived         uint64
+	SubscribeSent, UnsubscribeSent       uint64
+	ConnectionErrors, PublishErrors      uint64
+	LastPublishSent, LastPublishReceived time.Time // zero: never
+	Established                          time.Time // of the connection that stands; zero for none
 }
 
 // Connection is the state of one endpoint's connection.

@@ -124,6 +124,14 @@ func (c *Config) complete() (broker *url.URL, topic mtp.Template, err error) {
 	return broker, topic, nil
 }
 
+// level is the version as packets have it.
+func (c *Config) level() byte {
+	if c.Version == version311 {
+		return 4
+	}
+	return 5
+}
+
 func (c *Config) defaults() {
 	if c.Version == "" {
 		c.Version = version5

@@ -54,6 +54,7 @@ func (c *conn) run(ctx context.Context, h mtp.Handler, up func()) error {
 			return c.reason(err)
 		}
 		c.probing.Store(false)
+		c.t.counts.read(&pk)
 		if pk.FixedHeader.Type == packets.Suback {
 			if err := c.subscribed(&pk, subscribed); err != nil {
 				return err
@@ -90,10 +91,12 @@ func (c *conn) reason(err error) error {
 // end says goodbye (R-MQTT.35) and closes the connection because of err.
 func (c *conn) end(err error) {
 	if c.ending.Begin(err) {
-		last, err := encode(nil, c.version, &packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}})
+		bye := &packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}}
+		last, err := c.encode(nil, bye)
 		if err != nil {
 			c.t.cfg.Log.Debug("MQTT DISCONNECT", "error", err)
 		}
+		c.t.counts.wrote(bye)
 		c.w.Finish(last, mtp.Goodbye)
 	}
 }
@@ -125,6 +128,12 @@ func (c *conn) keep() (stop func()) {
 	}
 }
 
+// encode is encode with what a controller has this client say.
+func (c *conn) encode(buf []byte, pk *packets.Packet) ([]byte, error) {
+	c.t.adorn(pk)
+	return encode(buf, c.version, pk)
+}
+
 func (c *conn) ping() {
 	c.control(&packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pingreq}})
 }
@@ -141,13 +150,15 @@ func (c *conn) probe() {
 // control sends a packet of the connection itself. One that does not leave ends
 // the connection, which the reader learns.
 func (c *conn) control(pk *packets.Packet) {
-	b, err := encode(nil, c.version, pk)
+	b, err := c.encode(nil, pk)
 	if err == nil {
 		err = c.w.Control(b)
 	}
 	if err != nil {
 		c.t.cfg.Log.Debug("MQTT packet not sent", "type", pk.FixedHeader.Type, "error", err)
+		return
 	}
+	c.t.counts.wrote(pk)
 }
 
 // handle deals with a packet other than SUBACK.
@@ -193,7 +204,7 @@ func (c *conn) fill(buf []byte) []byte {
 			return buf
 		}
 		pk := c.publish(&e)
-		out, err := encode(buf, c.version, pk)
+		out, err := c.encode(buf, pk)
 		if n := len(out) - len(buf); err == nil && n > c.maxPacket {
 			err = fmt.Errorf("packet of %d bytes, the broker takes %d", n, c.maxPacket)
 		}
@@ -204,6 +215,7 @@ func (c *conn) fill(buf []byte) []byte {
 		case pk.FixedHeader.Type == packets.Publish && pk.FixedHeader.Qos == 0:
 			c.t.confirm(e.ID, nil) // nobody else will
 		}
+		c.t.counts.wrote(pk)
 		return out
 	}
 }

@@ -39,17 +39,20 @@ func (c *conn) greet(ctx context.Context, s mtp.Settings) error {
 	if err := c.net.SetDeadline(deadline); err != nil {
 		return err
 	}
-	b, err := encode(nil, c.version, c.t.connectPacket(s))
+	hello := c.t.connectPacket(s)
+	b, err := c.encode(nil, hello)
 	if err != nil {
 		return fmt.Errorf("CONNECT: %w", err)
 	}
 	if _, err := c.net.Write(b); err != nil {
 		return err
 	}
+	c.t.counts.wrote(hello)
 	pk, _, err := readPacket(c.reader, c.version, 0)
 	if err != nil {
 		return fmt.Errorf("waiting for CONNACK: %w", mtp.NetworkTrouble(err).As(err))
 	}
+	c.t.counts.read(&pk)
 	if pk.FixedHeader.Type != packets.Connack {
 		return fmt.Errorf("packet of type %d in place of CONNACK", pk.FixedHeader.Type)
 	}
@@ -107,8 +110,8 @@ func (t *Transport) connectPacket(s mtp.Settings) *packets.Packet {
 			SessionExpiryInterval: uint32(min(t.cfg.SessionExpiry/time.Second, 1<<31)), SessionExpiryIntervalFlag: true,
 			ReceiveMaximum:      uint16(t.limit.Window),
 			MaximumPacketSize:   uint32(t.cfg.MaxRecord + envelope),
-			RequestResponseInfo: 1,                                                                             // R-MQTT.12
-			User:                []packets.UserProperty{{Key: "usp-endpoint-id", Val: string(t.cfg.Endpoint)}}, // R-MQTT.13
+			RequestResponseInfo: 1,                                                                            // R-MQTT.12
+			User:                []packets.UserProperty{{Key: endpointProperty, Val: string(t.cfg.Endpoint)}}, // R-MQTT.13
 		}
 	}
 	return pk

@@ -12,7 +12,7 @@ import (
 )
 
 // PerAgent is the MQTT transport that gives each hosted endpoint a connection of
-// its own. It implements what mtp.PerAgent does, and mtp.Publisher.
+// its own. It implements what mtp.PerAgent does, mtp.Publisher and mtp.Counting.
 type PerAgent struct {
 	*mtp.PerAgent
 	cfg    Config
@@ -43,7 +43,7 @@ func NewPerAgent(cfg Config) (*PerAgent, error) {
 	}
 	escape := escaper(cfg.Version)
 	return &PerAgent{cfg: cfg, broker: broker.Host, PerAgent: mtp.NewPerAgent(mtp.Singles{
-		Protocol: mtp.MQTT, Meter: meter, Own: cfg.Endpoint, Check: check,
+		Protocol: mtp.MQTT, Meter: meter, Own: cfg.Endpoint, Check: func(s mtp.Settings) error { return check(cfg.level(), s) },
 		Address: cfg.address,
 		Defaults: func(e usp.EndpointID) mtp.Settings {
 			id := string(e)
@@ -95,7 +95,10 @@ func expand(s string, e usp.EndpointID) string {
 }
 
 // check reports why settings cannot work.
-func check(s mtp.Settings) error {
+func check(version byte, s mtp.Settings) error {
+	if err := checkUserProperties(version, s.UserProperties); err != nil {
+		return err
+	}
 	if s.Inbox != "" {
 		if err := checkPublishTopic(s.Inbox); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ var (
 		mtp.Addressing
 		mtp.Listening
 		mtp.Publisher
+		mtp.Counting
 	} = (*Transport)(nil)
 	_ interface {
 		mtp.Transport
@@ -34,6 +36,7 @@ var (
 		mtp.Listening
 		mtp.Publisher
 		mtp.PerEndpoint
+		mtp.Counting
 	} = (*PerAgent)(nil)
 )
 
@@ -166,6 +169,13 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		"keep-alive":    func(s *mtp.Settings) { s.KeepAlive = 24 * time.Hour },
 		"client id":     func(s *mtp.Settings) { s.ClientID = "a\x00" },
 		"topic filter":  func(s *mtp.Settings) { s.Subscriptions = []mtp.Subscription{{Topic: "a+"}} },
+		"user property": func(s *mtp.Settings) { s.UserProperties = []mtp.UserProperty{{Name: "a\x00"}} },
+		"endpoint id": func(s *mtp.Settings) {
+			s.UserProperties = []mtp.UserProperty{{Name: "usp-endpoint-id", Value: "another"}}
+		},
+		"user bytes": func(s *mtp.Settings) {
+			s.UserProperties = []mtp.UserProperty{{Name: "a", Value: strings.Repeat("b", maxUserBytes)}}
+		},
 		"subscriptions": func(s *mtp.Settings) { s.Subscriptions = make([]mtp.Subscription, maxSubscriptions+1) },
 	} {
 		s := tr.Defaults(agent)
@@ -173,6 +183,12 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		if err := tr.Configure(agent, s); err == nil {
 			t.Errorf("%s: taken", name)
 		}
+	}
+	old := newPerAgent(t, Config{Broker: "tcp://127.0.0.1", Version: "3.1.1", Topic: "usp/agent/{endpoint_id}"})
+	s := old.Defaults(agent)
+	s.UserProperties = []mtp.UserProperty{{Name: "site"}}
+	if err := old.Check(s); err == nil || !strings.Contains(err.Error(), "3.1.1") {
+		t.Errorf("user properties in 3.1.1: %v", err)
 	}
 	for name, cfg := range map[string]Config{
 		"shared topic":  {Topic: "usp/agents"},

@@ -207,16 +207,28 @@ func (t *Transport) Configure(s mtp.Settings) {
 	defer t.mu.Unlock()
 	before, old := t.filters(), t.standing.Settings()
 	t.standing.Change(s)
-	if old.Disabled != s.Disabled || old.ClientID != s.ClientID || old.KeepAlive != s.KeepAlive || old.CleanStart != s.CleanStart {
-		if t.live != nil {
-			go t.live.end(mtp.ErrChanged)
-		}
-		t.standing.Hurry()
+	if old.Disabled != s.Disabled || old.ClientID != s.ClientID || old.KeepAlive != s.KeepAlive || old.CleanStart != s.CleanStart || reintroduces(old, s) {
+		t.renew()
 		return
 	}
 	if t.live != nil {
 		t.live.replace(before, t.filters())
 	}
+}
+
+// Reconnect has the connection of a single agent made again.
+func (t *Transport) Reconnect() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.renew()
+}
+
+// renew ends the connection, for another that is made at once. The caller holds t.mu.
+func (t *Transport) renew() {
+	if t.live != nil {
+		go t.live.end(mtp.ErrChanged)
+	}
+	t.standing.Hurry()
 }
 
 // replace subscribes to what is new of filters, and unsubscribes from what is

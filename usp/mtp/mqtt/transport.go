@@ -24,7 +24,7 @@ const (
 )
 
 // Transport is the MQTT transport. It implements mtp.Transport, mtp.Hosting,
-// mtp.Addressing, mtp.Listening and mtp.Publisher.
+// mtp.Addressing, mtp.Listening, mtp.Publisher and mtp.Counting.
 type Transport struct {
 	cfg     Config
 	broker  *url.URL
@@ -33,6 +33,7 @@ type Transport struct {
 	escape  *strings.Replacer
 	meter   *mtp.Meter
 	limit   mtp.ConnectionLimit
+	counts  counts
 	served  atomic.Bool
 
 	// outbox outlives connections: what was published and not acknowledged is
@@ -74,11 +75,8 @@ func New(cfg Config) (*Transport, error) {
 		return nil, err
 	}
 	t := &Transport{
-		cfg: cfg, broker: broker, topic: topic, version: 5, escape: escaper(cfg.Version),
+		cfg: cfg, broker: broker, topic: topic, version: cfg.level(), escape: escaper(cfg.Version),
 		ready: make(chan struct{}), limit: mtp.SharedConnection,
-	}
-	if cfg.Version == version311 {
-		t.version = 4
 	}
 	if s := cfg.single; s != nil {
 		t.standing, t.meter, t.limit = mtp.NewStanding(s.settings, s.gate, true), s.meter, mtp.AgentConnection
@@ -117,6 +115,9 @@ func (t *Transport) Serve(ctx context.Context, h mtp.Handler) error {
 	t.cfg.Backoff.Reconnect(ctx, t.meter, t.standing.Hurried(), func(ctx context.Context) error {
 		err := t.connection(ctx, h)
 		t.standing.Down(err)
+		if ctx.Err() == nil {
+			t.counts.ended(err)
+		}
 		return err
 	}, func(err error, wait time.Duration) {
 		t.cfg.Log.Log(ctx, t.level(), "no connection to the MQTT broker", "broker", t.broker.Redacted(), "endpoint", t.cfg.Endpoint, "error", err, "next try in", wait)
@@ -251,6 +252,7 @@ func (t *Transport) Publish(ctx context.Context, p mtp.Publication) error {
 func (t *Transport) confirm(id uint16, err error) {
 	if err != nil {
 		t.meter.Failed(err)
+		t.counts.publicationErrors.Add(1)
 		t.cfg.Log.Debug("the MQTT broker does not take a record", "error", err)
 	}
 	t.outbox.Confirm(id, err) // an id that is not known was confirmed before
@@ -260,6 +262,7 @@ func (t *Transport) confirm(id uint16, err error) {
 func (t *Transport) lost(err error) {
 	t.cfg.Log.Warn("a record for the MQTT broker is given up", "endpoint", t.cfg.Endpoint, "error", err)
 	t.meter.Failed(err)
+	t.counts.publicationErrors.Add(1)
 }
 
 // receive takes a PUBLISH. Whatever is wrong with it is dropped without an
