@@ -51,7 +51,7 @@ func (r *resolver) resolve(s string) (resolved, *usp.Error) {
 }
 
 func (r *resolver) resolvePath(p path.Path, s string) (resolved, *usp.Error) {
-	w := walk{r: r, text: s}
+	w := walk{r: r, text: s, object: p.Kind == path.Object}
 	if err := w.from(r.device.schema.Root, dm.Instance{}, p.Steps); err != nil {
 		return resolved{}, err
 	}
@@ -90,6 +90,9 @@ func (r *resolver) check(p path.Path, s string) (search bool, err *usp.Error) {
 			search = search || st.Kind == path.Wildcard || st.Kind == path.Search && !uniqueKey(n, st.Expr)
 		}
 	}
+	if p.Kind == path.Object && !n.IsObject() {
+		return false, unsupported(s)
+	}
 	if !search && r.grants.anywhere(n) == 0 {
 		return false, unsupported(s) // whether there are rows of what it may not know of is not told
 	}
@@ -124,6 +127,7 @@ func uniqueKey(table *dm.Node, e *path.Expr) bool {
 type walk struct {
 	r       *resolver
 	text    string
+	object  bool // the path ends in a dot: it is that of an object (TR-369 "Path Names")
 	out     []dm.Ref
 	follows int
 }
@@ -163,6 +167,9 @@ func (w *walk) from(n *dm.Node, inst dm.Instance, steps []path.Step) *usp.Error 
 			}
 			return nil
 		}
+	}
+	if w.object && !n.IsObject() {
+		return unsupported(w.text)
 	}
 	if w.r.left--; w.r.left < 0 {
 		return usp.Errorf(usp.ErrResourcesExceeded, w.text, "the message matches more elements than are handled at once")

@@ -100,6 +100,9 @@ func referredKind(schema *dm.Schema, p path.Path) (dm.Kind, *usp.Error) {
 			}
 		}
 	}
+	if p.Kind == path.Object && !n.IsObject() {
+		return 0, usp.Errorf(usp.ErrInvalidValue, "", "%s ends as an object, which it is not", shorten(p.String()))
+	}
 	if n.Kind == dm.Object && hasTable(n) {
 		return dm.Table, nil
 	}

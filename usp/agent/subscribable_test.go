@@ -19,6 +19,7 @@ func TestSubscribable(t *testing.T) {
 		{"Device.", [...]usp.ErrorCode{none, none, none, none, none}},
 		{"Device.DeviceInfo.", [...]usp.ErrorCode{none, notATable, notATable, none, none}},
 		{"Device.DeviceInfo.UpTime", [...]usp.ErrorCode{none, notATable, notATable, wrong, wrong}},
+		{"Device.DeviceInfo.UpTime.", [...]usp.ErrorCode{wrong, wrong, wrong, wrong, wrong}},
 		{"Device.WiFi.", [...]usp.ErrorCode{none, none, none, none, none}},
 		{"Device.WiFi.SSID.", [...]usp.ErrorCode{none, none, none, none, none}},
 		{"Device.WiFi.SSID", [...]usp.ErrorCode{none, none, none, none, none}},

@@ -88,6 +88,9 @@ func (s *session) supportedNode(requested string) (n, parent *dm.Node, _ *usp.Er
 		}
 		inst = inst.Append(st.Number)
 	}
+	if p.Kind == path.Object && !n.IsObject() {
+		return nil, nil, unsupported(requested)
+	}
 	return n, parent, nil
 }
 
