@@ -177,7 +177,7 @@ func (b *bridge) wire(ctx context.Context, metrics *prometheus.Registry) (err er
 	}
 	b.console, err = console.New(console.Config{
 		Token: string(cfg.Console.Token), Fleet: b.fleet, Credentials: keyring{b.keyring}, Certificates: certificates{b}, Mappings: b.mappings,
-		BrokerUsers: b.broker.users(), Ready: b.ready, Gatherer: metrics, Log: b.log,
+		BrokerUsers: b.broker.users(b.joint.Hosts), Ready: b.ready, Gatherer: metrics, Log: b.log,
 	})
 	return err
 }

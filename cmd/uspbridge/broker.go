@@ -150,15 +150,19 @@ func (e *embedded) start(g *group) {
 }
 
 // users shows and changes the broker's accounts for the console, nil if it is off.
-func (e *embedded) users() console.BrokerUsers {
+// Bridged tells whether an endpoint is a device's behind the bridge.
+func (e *embedded) users(bridged func(context.Context, usp.EndpointID) (bool, error)) console.BrokerUsers {
 	if e == nil {
 		return nil
 	}
-	return brokerUsers{e.book}
+	return brokerUsers{e.book, bridged}
 }
 
 // brokerUsers implements console.BrokerUsers.
-type brokerUsers struct{ book *broker.Book }
+type brokerUsers struct {
+	book    *broker.Book
+	bridged func(context.Context, usp.EndpointID) (bool, error)
+}
 
 // List implements console.BrokerUsers.
 func (u brokerUsers) List(ctx context.Context, q console.ListQuery) (list []console.BrokerUser, next string, err error) {
@@ -178,12 +182,20 @@ func (u brokerUsers) List(ctx context.Context, q console.ListQuery) (list []cons
 }
 
 // Put implements console.BrokerUsers.
-func (u brokerUsers) Put(ctx context.Context, username, endpoint, password string) error {
+func (u brokerUsers) Put(ctx context.Context, username, endpoint, password string) (warning string, err error) {
 	a, err := broker.NewAccount(username, usp.EndpointID(endpoint), password)
 	if err != nil {
-		return fmt.Errorf("%w: %w", console.ErrInvalid, err)
+		return "", fmt.Errorf("%w: %w", console.ErrInvalid, err)
 	}
-	return brokerFailure(u.book.Put(ctx, a))
+	bridged, err := u.bridged(ctx, a.Endpoint)
+	if err != nil {
+		return "", err
+	}
+	if bridged {
+		warning = fmt.Sprintf("%s is a device that the bridge presents as an agent: whoever logs in so reads what is written to it and answers in its name; "+
+			"if the device has not come to speak USP itself, take it back with `uspbridge broker user remove %s`", endpoint, username)
+	}
+	return warning, brokerFailure(u.book.Put(ctx, a))
 }
 
 // Remove implements console.BrokerUsers.

@@ -40,13 +40,22 @@ func (a *app) brokerUserAddCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := a.ask(cmd.Context(), f, func(ctx context.Context, c *console.Client) error {
-			return c.PutBrokerUser(ctx, args[0], *endpoint, password)
+		var put console.BrokerUserPut
+		if err := a.ask(cmd.Context(), f, func(ctx context.Context, c *console.Client) (err error) {
+			put, err = c.PutBrokerUser(ctx, args[0], *endpoint, password)
+			return err
 		}); err != nil {
 			return err
 		}
-		return a.print(map[string]string{"added": args[0]}, func(w io.Writer) {
+		added := map[string]string{"added": args[0]}
+		if put.Warning != "" {
+			added["warning"] = put.Warning
+		}
+		return a.print(added, func(w io.Writer) {
 			fmt.Fprintf(w, "%s can log in as %s\n", printable(args[0]), printable(*endpoint))
+			if put.Warning != "" {
+				fmt.Fprintf(a.stderr, "warning: %s\n", printable(put.Warning))
+			}
 		})
 	}
 	return cmd

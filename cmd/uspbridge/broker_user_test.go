@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
 	"github.com/uspbridge/uspbridge/store/bolt"
+	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp/broker"
 )
 
@@ -36,7 +38,8 @@ func TestBrokerUserCommands(t *testing.T) {
 	}
 	defer st.Close()
 	book := &broker.Book{Store: st, Fixed: map[string]broker.Account{"fixed": {Username: "fixed", Endpoint: "os::1-1"}}}
-	on, off := brokerConsole(t, brokerUsers{book}), brokerConsole(t, (*embedded)(nil).users())
+	bridged := func(_ context.Context, id usp.EndpointID) (bool, error) { return id == "ops::1-B-1", nil }
+	on, off := brokerConsole(t, brokerUsers{book, bridged}), brokerConsole(t, (*embedded)(nil).users(bridged))
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("a password of theirs\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -53,6 +56,8 @@ func TestBrokerUserCommands(t *testing.T) {
 		{on, "broker user add a --endpoint os::1/2 --password-file " + secret, exitFailed, "have a meaning in topics"},
 		{on, "broker user add a --endpoint os::1-2 --password-file " + secret, exitDone, "a can log in as os::1-2"},
 		{on, "broker user add b/c --endpoint os::1-3 --json --password-file " + secret, exitDone, `"added": "b/c"`},
+		{on, "broker user add d --endpoint ops::1-B-1 --password-file " + secret, exitDone, "warning: ops::1-B-1 is a device that the bridge presents as an agent"},
+		{on, "broker user remove d", exitDone, "d is removed"},
 		{on, "broker user add fixed --endpoint os::1-3 --password-file " + secret, exitFailed, "is in a file of the configuration"},
 		{on, "broker user list os::1-3", exitDone, "b/c   os::1-3"},
 		{on, "broker user list --json", exitDone, `"username": "a"`},

@@ -91,6 +91,9 @@ func (l *configLoader) checkEmbeddedBroker(c USPConfig) {
 	if c.MTP.MQTT.embedded && !strings.Contains(c.MTP.MQTT.Topic, mtp.EndpointPlaceholder) {
 		l.wrong("usp.mtp.mqtt.topic", "%q is for all agents; on the embedded broker each needs its own: put {endpoint_id} into it", c.MTP.MQTT.Topic)
 	}
+	if c.MTP.MQTT.embedded && c.MTP.MQTT.Version == "3.1.1" {
+		l.wrong("usp.mtp.mqtt.version", "the embedded broker tells the bridge who has sent a message by a property that 3.1.1 does not have; leave it out: endpoints may speak either version to it")
+	}
 }
 
 // brokerUser is one entry of the file that usp.broker.users names:

@@ -44,6 +44,7 @@ func TestBrokerConfigProblems(t *testing.T) {
 		"address":        {"usp: {broker: {listen: '1883'}}", `usp.broker.listen: "1883" is not an address`},
 		"half of TLS":    {on + "tls: {cert: a.pem}}}", "usp.broker.tls: cert and key must both be set"},
 		"shared topic":   {on + "queue: 5}, mtp: {mqtt: {topic: a}}}", `usp.mtp.mqtt.topic: "a" is for all agents; on the embedded broker each needs its own`},
+		"3.1.1":          {on + "queue: 5}, mtp: {mqtt: {version: 3.1.1}}}", "usp.mtp.mqtt.version: the embedded broker tells the bridge who has sent a message by a property that 3.1.1 does not have"},
 		"rule":           {on + "rules: [{endpoint: '*'}]}}", "usp.broker.rules[0]: the rule for * gives no topic"},
 		"filter":         {on + "rules: [{endpoint: '*', publish: ['a/#/b']}]}}", "is not a topic filter"},
 		"nothing":        {on + "clients: 0}}", "usp.broker.clients: must be more than 0"},

@@ -17,8 +17,9 @@ type BrokerUsers interface {
 	// List returns users in the order of their names, as Fleet.List does devices.
 	List(ctx context.Context, q ListQuery) (list []BrokerUser, next string, err error)
 	// Put adds a user or replaces that of the same name, durably. Who is logged in
-	// by that name is cut off.
-	Put(ctx context.Context, username, endpoint, password string) error
+	// by that name is cut off. The warning tells what the operator may not have meant,
+	// "" if there is nothing.
+	Put(ctx context.Context, username, endpoint, password string) (warning string, err error)
 	Remove(ctx context.Context, username string) error
 }
 
@@ -30,6 +31,11 @@ type BrokerUser struct {
 	Username string    `json:"username"`
 	Endpoint string    `json:"endpoint"`
 	Changed  time.Time `json:"changed"`
+}
+
+// BrokerUserPut is the answer of POST /api/broker/users.
+type BrokerUserPut struct {
+	Warning string `json:"warning,omitempty"`
 }
 
 // BrokerUserList is the answer of GET /api/broker/users.
@@ -69,7 +75,8 @@ func (s *Server) apiPutBrokerUser(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, err)
 		return
 	}
-	s.done(w, s.cfg.BrokerUsers.Put(r.Context(), l.Username, l.Endpoint, l.Password))
+	warning, err := s.cfg.BrokerUsers.Put(r.Context(), l.Username, l.Endpoint, l.Password)
+	s.answer(w, BrokerUserPut{warning}, err)
 }
 
 func (s *Server) apiRemoveBrokerUser(w http.ResponseWriter, r *http.Request) {
@@ -82,12 +89,12 @@ func (c *Client) BrokerUsers(ctx context.Context, q ListQuery) (list BrokerUserL
 }
 
 // PutBrokerUser adds or replaces a user.
-func (c *Client) PutBrokerUser(ctx context.Context, username, endpoint, password string) error {
+func (c *Client) PutBrokerUser(ctx context.Context, username, endpoint, password string) (put BrokerUserPut, err error) {
 	body, err := json.Marshal(brokerLogin{username, endpoint, password})
 	if err != nil {
-		return fmt.Errorf("user of the broker: %w", err)
+		return put, fmt.Errorf("user of the broker: %w", err)
 	}
-	return c.send(ctx, http.MethodPost, "/api/broker/users", bytes.NewReader(body), nil)
+	return put, c.send(ctx, http.MethodPost, "/api/broker/users", bytes.NewReader(body), &put)
 }
 
 // RemoveBrokerUser removes a user.

@@ -185,6 +185,9 @@ func (h *hook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packe
 	if pk.FixedHeader.Type == packets.Connack || pk.FixedHeader.Type == packets.Publish {
 		pk.Mods.DisallowProblemInfo = false // MQTT-3.1.2-29 leaves these their user properties
 	}
+	if pk.FixedHeader.Type == packets.Publish {
+		giveReplyTo(cl, &pk)
+	}
 	if pk.FixedHeader.Type != packets.Connack || pk.ReasonCode != packets.CodeSuccess.Code {
 		return pk
 	}
@@ -204,6 +207,7 @@ func (h *hook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 	if p == nil {
 		return pk, packets.ErrRejectPacket
 	}
+	takeReplyTo(cl, &pk)
 	if code := h.judge(p, &pk); code != packets.CodeSuccess {
 		return pk, h.reject(cl, p, pk, code)
 	}

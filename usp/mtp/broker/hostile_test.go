@@ -110,7 +110,7 @@ func Test311(t *testing.T) {
 		}
 	}
 	p := mtptest.Wait(t, ctl.messages, "message")
-	if p.Topic != reply || string(p.Payload) != "abc" || p.Properties.User.Get(broker.SenderProperty) != string(native) {
+	if p.Topic != "usp/controller/one" || p.Properties.ResponseTopic != topic || string(p.Payload) != "abc" || p.Properties.User.Get(broker.SenderProperty) != string(native) {
 		t.Errorf("got %+v", p)
 	}
 	// A refused message cannot be answered: the connection ends.
