@@ -57,7 +57,7 @@ type ControllerConfig struct {
 
 // Limits bounds what peers can make an agent do. Zero fields get defaults.
 type Limits struct {
-	Workers        int // messages handled at once (default 1024)
+	Workers        int // messages handled at once, and notifications sent at once (default 1024)
 	AgentWorkers   int // of these, for one agent, and three quarters of them for one sender (default 8)
 	AgentQueue     int // messages waiting or running for one agent, and three quarters of them of one sender; more are answered 7005 (default 64)
 	Agents         int // agents kept in memory (default 4096)

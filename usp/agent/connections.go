@@ -68,9 +68,13 @@ func (h *Host) misconfigured(s *state, id usp.EndpointID, row uint32) error {
 
 // connectionCheck refuses a change of a row with which its connection could not work.
 func connectionCheck(c *rowChange) error {
+	row := c.key.inst.At(0)
+	if c.tx.host.perEndpoint(row) == nil {
+		return nil
+	}
 	after := c.tx.next.edit()
 	after.rows[c.key] = c.row
-	if err := c.tx.host.misconfigured(after, c.tx.a.id, c.key.inst.At(0)); err != nil {
+	if err := c.tx.host.misconfigured(after, c.tx.a.id, row); err != nil {
 		return usp.Errorf(usp.ErrInvalidConfiguration, "", "the connection would not work: %w", err)
 	}
 	return nil

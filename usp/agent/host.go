@@ -341,7 +341,12 @@ func (h *Host) Forget(ctx context.Context, id usp.EndpointID) error {
 	if err != nil {
 		return fmt.Errorf("agent %s: %w", id, err)
 	}
-	h.endSessions(id, h.unspoken(last, nil))
+	ctx, cancel := context.WithTimeout(ctx, farewellTimeout)
+	defer cancel()
+	select {
+	case <-h.endSessions(id, h.unspoken(last, nil)):
+	case <-ctx.Done():
+	}
 	return nil
 }
 

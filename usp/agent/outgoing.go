@@ -57,7 +57,7 @@ func (h *Host) post(l lane, first answered, send func(ctx context.Context)) erro
 	return nil
 }
 
-// drain empties the lanes. Nothing is posted any more.
+// drain empties the lanes. What is still posted fails at once.
 func (h *Host) drain() {
 	late := time.AfterFunc(drainTimeout, h.stopSending)
 	defer late.Stop()
