@@ -35,8 +35,9 @@ func (t *Table) forget(e *entry) {
 // part ends the session of an entry that is leaving, if it still is.
 func (t *Table) part(sh *tableShard, e *entry) {
 	sh.mu.Lock()
-	leaves := e.element == nil && e.pins == 0 && sh.byPair[e.pair] == e
+	leaves := e.leaving && e.pins == 0 && sh.byPair[e.pair] == e
 	if leaves {
+		sh.unlist(e)
 		e.pins++
 	}
 	sh.mu.Unlock()
@@ -49,4 +50,11 @@ func (t *Table) part(sh *tableShard, e *entry) {
 	if res := e.peer.End(); res.Disconnect != 0 {
 		t.cfg.Due(e.pair, e.peer, res)
 	}
+}
+
+// stay leaves an entry that was not parted with to the next turn of Run.
+func (sh *tableShard) stay(e *entry) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	e.handed = false
 }

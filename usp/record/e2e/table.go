@@ -26,10 +26,13 @@ type TableConfig struct {
 	Limits   Limits
 	Identity func(Pair) Identity // nil, or returning nil: there are no certificates
 	Now      func() time.Time
-	// Due is called by Run, and by nobody else, for a peer whose Tick had something
+	// Due is called by Run, or in Work, for a peer whose Tick had something
 	// to do, and for one that has to go with its session, with the Disconnect that
 	// tells of it. The peer is locked: nothing else is sent to it meanwhile.
 	Due func(Pair, *Peer, Result)
+	// Work has what Run has to do with a peer done elsewhere, and returns at once:
+	// false if there is no room for it now. nil: Run does it, some at a time.
+	Work func(pair Pair, do func()) bool
 }
 
 const tableShards = 32
@@ -55,8 +58,9 @@ type entry struct {
 
 	// Guarded by the shard.
 	pins    int
-	element *list.Element // in used or leaving; nil when Run has taken it out of leaving
+	element *list.Element // in used or leaving; nil while its session is being ended
 	leaving bool
+	handed  bool      // leaving, and given to Work
 	at      time.Time // when it is due; zero: never
 	index   int       // in deadlines, -1: not there
 	status  Status
@@ -116,7 +120,7 @@ func (sh *tableShard) unlist(e *entry) {
 	default:
 		sh.used.Remove(e.element)
 	}
-	e.element, e.leaving = nil, false
+	e.element, e.leaving, e.handed = nil, false, false
 }
 
 // Known calls f with a peer if it is in the table.
@@ -237,33 +241,35 @@ func (t *Table) Run(ctx context.Context) {
 // minimumPause keeps Run from turning on what is due again at once.
 const minimumPause = 10 * time.Millisecond
 
-// dueWorkers is how many peers are dealt with at a time: one that cannot be sent
-// to holds up few others.
+// dueWorkers is how many peers are dealt with at a time where there is no Work: one
+// that cannot be sent to holds up few others.
 const dueWorkers = 16
 
-// Pass does what is due now and returns when the next is.
+// workLater is when what Work has no room for is tried again.
+const workLater = time.Second
+
+// Pass does what is due now, or gives it to Work, and returns when the next is.
 func (t *Table) Pass() (next time.Time) {
 	now := t.cfg.Now()
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, dueWorkers)
-	start := func(work func()) {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			work()
-		})
+	work, wait := t.cfg.Work, func() {}
+	if work == nil {
+		work, wait = workers()
 	}
 	for i := range t.shards {
 		sh := &t.shards[i]
 		due, leaving := sh.ready(now)
-		for _, pair := range due {
-			start(func() { t.Known(pair, func(p *Peer) { t.cfg.Due(pair, p, p.Tick(now)) }) })
+		for _, e := range due {
+			if !work(e.pair, func() { t.Known(e.pair, func(p *Peer) { t.cfg.Due(e.pair, p, p.Tick(t.cfg.Now())) }) }) {
+				sh.postpone(e, now.Add(workLater))
+			}
 		}
 		for _, e := range leaving {
-			start(func() { t.part(sh, e) })
+			if !work(e.pair, func() { t.part(sh, e) }) {
+				sh.stay(e)
+			}
 		}
 	}
-	wg.Wait()
+	wait()
 	next = now.Add(tablePoll)
 	for i := range t.shards {
 		sh := &t.shards[i]
@@ -276,21 +282,45 @@ func (t *Table) Pass() (next time.Time) {
 	return next
 }
 
-// ready returns the pairs that are due, and the entries that are leaving.
-func (sh *tableShard) ready(now time.Time) (pairs []Pair, leaving []*entry) {
+// workers returns a Work that does dueWorkers at a time, and what waits for all.
+func workers() (work func(Pair, func()) bool, wait func()) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, dueWorkers)
+	return func(_ Pair, do func()) bool {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			do()
+		})
+		return true
+	}, wg.Wait
+}
+
+// ready returns the entries that are due, and those that are leaving.
+func (sh *tableShard) ready(now time.Time) (due, leaving []*entry) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for len(sh.due) > 0 && !sh.due[0].at.After(now) {
 		e := sh.due[0]
 		sh.schedule(e, time.Time{})
-		pairs = append(pairs, e.pair)
+		due = append(due, e)
 	}
-	for el := sh.leaving.Front(); el != nil; el = sh.leaving.Front() {
-		e := el.Value.(*entry)
-		sh.unlist(e)
-		leaving = append(leaving, e)
+	for el := sh.leaving.Front(); el != nil; el = el.Next() {
+		if e := el.Value.(*entry); !e.handed {
+			e.handed = true
+			leaving = append(leaving, e)
+		}
 	}
-	return pairs, leaving
+	return due, leaving
+}
+
+// postpone makes an entry due again that nothing was done for.
+func (sh *tableShard) postpone(e *entry, at time.Time) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.byPair[e.pair] == e && e.index < 0 {
+		sh.schedule(e, at)
+	}
 }
 
 // Close ends all sessions, without a word to the peers. The Table is not to be

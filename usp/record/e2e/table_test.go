@@ -114,6 +114,48 @@ func TestTableKeepsWhatIsUsedAgain(t *testing.T) {
 	}
 }
 
+// What Work has no room for is done later; what it has taken is not given to it again.
+func TestTableGivesWorkAway(t *testing.T) {
+	table, told, advance := newTable(t, 1)
+	var given []func()
+	full := true
+	table.cfg.Work = func(_ Pair, do func()) bool {
+		if !full {
+			given = append(given, do)
+		}
+		return !full
+	}
+	pair := pairOf(1)
+	begin(table, pair)
+	table.With(pair, func(p *Peer) { p.Receive(table.cfg.Now(), allowed, session(7, 3, 1, "early"), false) })
+	other := pairOf(2)
+	for n := 2; table.shard(other) != table.shard(pair); n++ {
+		other = pairOf(n)
+	}
+	begin(table, other) // the first has to make room
+	second := pairOf(3)
+	for n := 3; table.shard(second) == table.shard(pair); n++ {
+		second = pairOf(n)
+	}
+	begin(table, second)
+	table.With(second, func(p *Peer) { p.Receive(table.cfg.Now(), allowed, session(7, 3, 1, "early"), false) })
+	advance(2 * time.Second)
+	table.Pass()
+	full = false
+	advance(workLater)
+	table.Pass()
+	table.Pass()
+	if len(given) != 2 || len(told()) != 0 {
+		t.Fatalf("%d pieces of work were given away, %v done", len(given), told())
+	}
+	for _, do := range given {
+		do()
+	}
+	if res := told(); res[pair].Disconnect != usp.ErrSessionContextExpired || len(res[second].Records) != 1 {
+		t.Errorf("done is %v", res)
+	}
+}
+
 func TestTableForgetsWhatIsEmpty(t *testing.T) {
 	table, _, _ := newTable(t, 0)
 	begin(table, pairOf(1))
