@@ -33,7 +33,7 @@ type BrokerUser struct {
 	Changed  time.Time `json:"changed"`
 }
 
-// BrokerUserPut is the answer of POST /api/broker/users.
+// BrokerUserPut is the answer of POST /api/broker/users, if there is any.
 type BrokerUserPut struct {
 	Warning string `json:"warning,omitempty"`
 }
@@ -76,7 +76,11 @@ func (s *Server) apiPutBrokerUser(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	warning, err := s.cfg.BrokerUsers.Put(r.Context(), l.Username, l.Endpoint, l.Password)
-	s.answer(w, BrokerUserPut{warning}, err)
+	if err != nil || warning == "" {
+		s.done(w, err)
+		return
+	}
+	s.answer(w, BrokerUserPut{warning}, nil)
 }
 
 func (s *Server) apiRemoveBrokerUser(w http.ResponseWriter, r *http.Request) {

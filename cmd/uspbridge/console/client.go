@@ -75,7 +75,7 @@ func (c *Client) send(ctx context.Context, method, path string, content io.Reade
 	if resp.StatusCode >= 300 {
 		return failureOf(resp, body)
 	}
-	if v == nil {
+	if v == nil || resp.StatusCode == http.StatusNoContent {
 		return nil
 	}
 	if err := json.Unmarshal(body, v); err != nil {
