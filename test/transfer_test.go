@@ -121,12 +121,16 @@ func TestKilledInDownload(t *testing.T) {
 			request := controller.OperateWith(cpe.Agent, downloadCommand, "first", args).GetReqObjPath()
 			testenv.Until(t, point.name, func() bool { return point.reached(cpe) })
 			env.Kill()
+			n, told := controller.Arrived(ended) // the bridge may have been as quick
 			env.Restart()
 			cpe.SetOnline(true)
 			controller = env.Controller()
 			testenv.Until(t, "the CPE comes again", func() bool { return cpe.CPE.Inform() == nil })
 
-			if n := controller.Next(ended); n.Key != "first" || n.Error != "" {
+			if !told {
+				n = controller.Next(ended)
+			}
+			if n.Key != "first" || n.Error != "" {
 				t.Errorf("OperationComplete is %+v", n)
 			}
 			if v := cpe.Value("Device.DeviceInfo.SoftwareVersion"); v != newSoftware {
@@ -140,7 +144,11 @@ func TestKilledInDownload(t *testing.T) {
 			}
 			// Were the end told again, it would come before that of another download.
 			controller.OperateWith(cpe.Agent, downloadCommand, "second", map[string]string{"FileType": "3 Vendor Configuration File", "URL": "file:nothing"})
-			if n := controller.Next(ended); n.Key != "second" {
+			n = controller.Next(ended)
+			if told && n.Key == "first" { // its response was not there before the end
+				n = controller.Next(ended)
+			}
+			if n.Key != "second" {
 				t.Errorf("told again: %+v", n)
 			}
 		})

@@ -42,6 +42,23 @@ func (c *Controller) subscribe(agent usp.EndpointID, kind, reference, retry stri
 	return id
 }
 
+// Arrived returns the next notification of a subscription if it has come already.
+func (c *Controller) Arrived(subscription string) (n Notification, ok bool) {
+	for len(c.taken[subscription]) == 0 {
+		select {
+		case n, open := <-c.Notifications():
+			if !open {
+				return Notification{}, false
+			}
+			id := n.Notify.GetSubscriptionId()
+			c.taken[id] = append(c.taken[id], read(n))
+		default:
+			return Notification{}, false
+		}
+	}
+	return c.Next(subscription), true
+}
+
 // Next returns the next notification of a subscription. What arrives for others
 // is kept for them.
 func (c *Controller) Next(subscription string) Notification {
