@@ -72,7 +72,11 @@ func (f *field) start(t *testing.T) *trial {
 	t.Helper()
 	profile := &cpesim.Profile{}
 	cpe := f.env.For(t).CPEWith(cpesim.Config{Model: f.gateway.model, Profile: profile})
-	return &trial{T: t, line: f.primary.to(cpe.Agent), field: f, cpe: cpe, profile: profile}
+	tr := &trial{T: t, line: f.primary.to(cpe.Agent), field: f, cpe: cpe, profile: profile}
+	if f.over != mtp.WebSocket && f.session == nil { // where its OnBoardRequest comes without more ado
+		testenv.Until(t, "the agent's OnBoardRequest", func() bool { return len(tr.waiting("")) > 0 })
+	}
+	return tr
 }
 
 // as is the trial as another controller plays it.
