@@ -183,6 +183,7 @@ func BenchmarkNotifications(b *testing.B) {
 				if err := t.host.Deliver(context.Background(), testAgent, ev); err != nil {
 					b.Fatal(err)
 				}
+				t.host.outgoing.wait()
 			}
 			b.ReportMetric(float64(i*subscribers)/b.Elapsed().Seconds(), "notifications/s")
 		})

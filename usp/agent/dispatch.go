@@ -19,6 +19,7 @@ type dispatcher[K comparable, J any] struct {
 	dispatchLimits
 	run    func(K, J)
 	source func(J) usp.EndpointID // nil: all jobs of a queue are one's
+	size   func(J) int            // what a job counts for where room is limited; nil: 1
 	wg     sync.WaitGroup
 }
 
@@ -26,8 +27,8 @@ type dispatcher[K comparable, J any] struct {
 type dispatchLimits struct {
 	workers int // jobs run at once
 	atOnce  int // of these, of one queue
-	queue   int // jobs waiting or running, of one queue
-	total   int // jobs waiting, of all queues; 0: as many as there are queues for
+	queue   int // jobs waiting or running, of one queue, before another is taken
+	total   int // the same, of all queues; 0: as many as there are queues for
 }
 
 const dispatchShards = 16
@@ -36,7 +37,7 @@ type dispatchShard[K comparable, J any] struct {
 	mu      sync.Mutex
 	queues  map[K]*jobQueue[K, J]
 	ready   []*jobQueue[K, J] // with a job that may run
-	waiting int
+	held    int               // size of all jobs
 	workers int
 }
 
@@ -46,6 +47,7 @@ type jobQueue[K comparable, J any] struct {
 	key     K
 	jobs    []J
 	running []usp.EndpointID // sources
+	held    int              // size of all jobs
 	ready   bool
 }
 
@@ -88,12 +90,12 @@ func (d *dispatcher[K, J]) submit(key K, job J) bool {
 	if q == nil {
 		q = &jobQueue[K, J]{key: key}
 	}
-	if d.total > 0 && s.waiting >= perShard(d.total) || len(q.jobs)+len(q.running) >= d.queue || d.hogs(q, d.from(job)) {
+	if d.total > 0 && s.held >= perShard(d.total) || q.held >= d.queue || d.hogs(q, d.from(job)) {
 		return false
 	}
 	s.queues[key] = q
 	q.jobs = append(q.jobs, job)
-	s.waiting++
+	d.hold(s, q, d.sizeOf(job))
 	d.rouse(s, q)
 	if s.workers < perShard(d.workers) && len(s.ready) > 0 {
 		s.workers++
@@ -101,6 +103,19 @@ func (d *dispatcher[K, J]) submit(key K, job J) bool {
 		go d.work(s)
 	}
 	return true
+}
+
+func (d *dispatcher[K, J]) sizeOf(job J) int {
+	if d.size == nil {
+		return 1
+	}
+	return d.size(job)
+}
+
+// hold counts what a queue has more, or less.
+func (d *dispatcher[K, J]) hold(s *dispatchShard[K, J], q *jobQueue[K, J], size int) {
+	s.held += size
+	q.held += size
 }
 
 // hogs reports whether a source has its share of a queue.
@@ -156,11 +171,11 @@ func (d *dispatcher[K, J]) work(s *dispatchShard[K, J]) {
 		q.jobs = slices.Delete(q.jobs, i, i+1)
 		source := d.from(job)
 		q.running = append(q.running, source)
-		s.waiting--
 		d.rouse(s, q)
 		s.mu.Unlock()
 		d.run(q.key, job)
 		s.mu.Lock()
+		d.hold(s, q, -d.sizeOf(job))
 		i = slices.Index(q.running, source)
 		q.running = slices.Delete(q.running, i, i+1)
 		d.rouse(s, q)

@@ -31,7 +31,7 @@ type Host struct {
 	schemas    *schemas
 	agents     *agents
 	dispatch   *dispatcher[usp.EndpointID, any] // messages to agents
-	outgoing   *dispatcher[lane, func()]
+	outgoing   *dispatcher[lane, letter]
 	due        *due
 	metrics    *metrics
 	volatile   volatile
@@ -300,7 +300,7 @@ func (h *Host) connect(id usp.EndpointID, c *controller) {
 			}
 		}
 		if err == nil {
-			err = h.post(lane{agent: id, controller: c.endpoint}, nil, func(ctx context.Context) { failed(h.toAddress(ctx, id, c.endpoint, w.address, rec)) })
+			err = h.post(lane{agent: id, controller: c.endpoint}, func(ctx context.Context) { failed(h.toAddress(ctx, id, c.endpoint, w.address, rec)) })
 		}
 		failed(err)
 	}

@@ -90,6 +90,25 @@ func TestNotificationsBehindTheAnswer(t *testing.T) {
 	}
 }
 
+// What one event has to tell is not too much, however much it is.
+func TestLaneTakesAnEventWhole(t *testing.T) {
+	b := newBench(t)
+	b.subscribe(primary, "values", "ValueChange", friendly)
+	b.settle()
+	free := b.net.stick(primary)
+	events := make([]Event, laneRoom+10)
+	for i := range events {
+		events[i] = Event{Kind: ValueChanged, Ref: b.ref(friendly), Value: fmt.Sprint(i)}
+	}
+	b.raise(events...)
+	free()
+	for i := range events {
+		if n, _ := b.notify(primary); n.GetValueChange().GetParamValue() != fmt.Sprint(i) {
+			t.Fatalf("notification %d is %v", i, n)
+		}
+	}
+}
+
 // A lane that is full refuses; it and all that it had are gone when it is empty.
 func TestLanesAreBounded(t *testing.T) {
 	b := newBench(t)
@@ -108,7 +127,7 @@ func TestLanesAreBounded(t *testing.T) {
 		t.Errorf("%v notifications were sent, %v lost", sent, lost)
 	}
 	for i := range b.host.outgoing.shards {
-		if s := &b.host.outgoing.shards[i]; len(s.queues)+s.waiting+s.workers > 0 {
+		if s := &b.host.outgoing.shards[i]; len(s.queues)+s.held+s.workers > 0 {
 			t.Error("something is left")
 		}
 	}

@@ -92,7 +92,7 @@ func (h *Host) overloaded(job *inbound, from, to usp.EndpointID) {
 		return
 	}
 	refusal := record.ErrorMsg(msg.GetHeader().GetMsgId(), usp.Errorf(usp.ErrResourcesExceeded, "", "the agent has too many messages to handle; try again later"))
-	err = h.post(lane{agent: a.id, controller: by.endpoint, via: job.Reply.Conn}, nil, func(ctx context.Context) { h.answer(ctx, to, by, job, refusal) })
+	err = h.post(lane{agent: a.id, controller: by.endpoint, via: job.Reply.Conn}, func(ctx context.Context) { h.answer(ctx, to, by, job, refusal) })
 	if err != nil {
 		h.log.Info("answer not sent", "agent", to, "controller", by.endpoint, "error", err)
 	}

@@ -76,7 +76,7 @@ func (h *Host) newSessions() *e2e.Table {
 	return e2e.NewTable(e2e.TableConfig{
 		Peers: h.cfg.Sessions.Most, Limits: h.cfg.Sessions.Limits, Identity: h.identity, Now: h.cfg.Now, Due: h.sessionDue,
 		Work: func(pair e2e.Pair, do func()) bool {
-			return h.post(lane{agent: pair.Local, controller: pair.Remote}, nil, func(context.Context) { do() }) == nil
+			return h.post(lane{agent: pair.Local, controller: pair.Remote}, func(context.Context) { do() }) == nil
 		},
 	})
 }

@@ -46,7 +46,7 @@ func (h *Host) endSessions(id usp.EndpointID, with []*controller) (ended <-chan 
 		close(all)
 	}
 	for _, c := range with {
-		err := h.post(lane{agent: id, controller: c.endpoint}, nil, func(ctx context.Context) {
+		err := h.post(lane{agent: id, controller: c.endpoint}, func(ctx context.Context) {
 			end(c, func(p *e2e.Peer) {
 				res := p.End()
 				h.countSession(id, c.endpoint, res)
