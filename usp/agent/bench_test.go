@@ -125,6 +125,7 @@ func BenchmarkDeliver(b *testing.B) {
 				if err := t.host.Deliver(context.Background(), testAgent, ev); err != nil {
 					b.Fatal(err)
 				}
+				t.host.outgoing.wait()
 			}
 		})
 	}
