@@ -1,7 +1,11 @@
 package testenv
 
 import (
+	"io"
+	"math/rand/v2"
 	"net"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -38,8 +42,20 @@ func within(t testing.TB, patience time.Duration, condition func() bool) bool {
 	return true
 }
 
-// FreeAddress returns an address on loopback that nobody listens on. Nothing
-// keeps it free: listen there soon, and be ready to try another.
+// Ports that are given out are below those that systems give to connections and to
+// listeners at port 0, so that no such one takes a port before its program does.
+const (
+	firstPort = 12_000
+	ports     = 18_000
+)
+
+// lastPort is counted on from a random place: several test programs run at once.
+var lastPort atomic.Uint32
+
+func init() { lastPort.Store(rand.Uint32N(ports)) }
+
+// FreeAddress returns an address on loopback that nobody listens on. It is given out
+// once, but nothing keeps it free: be ready to try another.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	return FreeAddressOn(t, "tcp", "127.0.0.1")
@@ -48,21 +64,29 @@ func FreeAddress(t testing.TB) string {
 // FreeAddressOn is FreeAddress for tcp or udp, on an IP address of this machine.
 func FreeAddressOn(t testing.TB, network, ip string) string {
 	t.Helper()
-	at := net.JoinHostPort(ip, "0")
-	if network == "udp" {
-		conn, err := net.ListenPacket(network, at)
-		if err != nil {
-			t.Fatal(err)
+	var err error
+	for range 100 {
+		at := net.JoinHostPort(ip, strconv.Itoa(int(firstPort+lastPort.Add(1)%ports)))
+		if err = free(network, at); err == nil {
+			return at
 		}
-		defer conn.Close()
-		return conn.LocalAddr().String()
 	}
-	l, err := net.Listen(network, at)
+	t.Fatalf("100 ports are taken: %v", err)
+	return ""
+}
+
+func free(network, at string) error {
+	var l io.Closer
+	var err error
+	if network == "udp" {
+		l, err = net.ListenPacket(network, at)
+	} else {
+		l, err = net.Listen(network, at)
+	}
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return l.Close()
 }
 
 // listens reports whether somebody takes connections at an address.
