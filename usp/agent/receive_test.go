@@ -163,6 +163,7 @@ func TestMessageIDOfAnAnsweredMessage(t *testing.T) {
 func TestSlowDevice(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Limits.AgentWorkers, c.Limits.AgentQueue = 1, 2 })
 	b.ask(primary, getReq("Device.DeviceInfo.UpTime")) // loads the agent
+	b.settle()
 	release := make(chan struct{})
 	b.model.mu.Lock()
 	b.model.block = release
