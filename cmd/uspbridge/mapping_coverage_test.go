@@ -76,7 +76,7 @@ func TestGuide(t *testing.T) {
 			}
 		}
 	}
-	router := modelFile("tr098.csv")
+	router := identified(t, modelFile("tr098.csv"))
 	for _, c := range []struct {
 		lines int // of the output, that the guide has
 		args  []string
@@ -92,4 +92,21 @@ func TestGuide(t *testing.T) {
 			t.Errorf("%v: exit %d, and the guide has not\n%s%s", c.args, got.code, shown, got.stderr)
 		}
 	}
+}
+
+// identified returns a copy of a model's file that says which device it is of, as a
+// capture does: the guide's overlay is for that device alone.
+func identified(t *testing.T, model string) string {
+	t.Helper()
+	b, err := os.ReadFile(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, rows, _ := strings.Cut(string(b), "\n")
+	file := filepath.Join(t.TempDir(), "box.csv")
+	text := header + "\nDeviceID.OUI,false,false,00005E,xsd:string,\nDeviceID.ProductClass,false,false,HG100,xsd:string,\n" + rows
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

@@ -115,11 +115,12 @@ func (c *compiler) settle() {
 // under their raw paths too: a CPE may count wrong.
 func (c *compiler) settleCounts() {
 	for _, e := range c.entries {
-		if e.table == nil || c.std.elements[e.target] == nil || c.std.elements[e.target].count == "" || !c.whole(e) || !strings.HasSuffix(e.source, ".{i}.") {
+		if e.table == nil || c.std.elements[e.target] == nil || c.std.elements[e.target].count == "" || e.rule.keyDerive != nil || !c.seenWhere(e) || !strings.HasSuffix(e.source, ".{i}.") {
 			continue
 		}
-		if p, ok := c.countOf(e.from); ok {
-			c.counts[p] = true
+		p, ok := c.countOf(e.from)
+		if had, twice := c.counts[p]; ok && (!twice || literal(had)) {
+			c.counts[p] = e.only
 		}
 	}
 }
@@ -139,8 +140,12 @@ func (c *compiler) whole(e *entry) bool {
 }
 
 // seen reports whether every source row of an entry is seen.
-func (c *compiler) seen(e *entry) bool {
-	if e.when != nil || e.list != nil || literal(e.only) {
+func (c *compiler) seen(e *entry) bool { return !literal(e.only) && c.seenWhere(e) }
+
+// seenWhere reports whether every source row is seen that has the numbers which the
+// entry's source names.
+func (c *compiler) seenWhere(e *entry) bool {
+	if e.when != nil || e.list != nil {
 		return false
 	}
 	outer := parentTable(e.target)

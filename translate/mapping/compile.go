@@ -28,7 +28,7 @@ type compiler struct {
 // Compile binds the files for a device to its template.
 func (s *Set) Compile(t *tree.Template, id Identity) (*Program, error) {
 	c := &compiler{
-		Program: &Program{set: s, template: t, targets: map[tree.ParamID][]*binding{}, rowsHang: map[tree.ParamID]bool{}, counts: map[tree.ParamID]bool{}},
+		Program: &Program{set: s, template: t, targets: map[tree.ParamID][]*binding{}, rowsHang: map[tree.ParamID]bool{}, counts: map[tree.ParamID][]uint32{}},
 		std:     s.standard, nodes: map[string]*dm.Node{"": {Kind: dm.Object}}, tabs: map[string]*table{},
 		binds: map[*dm.Node]*binding{}, used: map[tree.ParamID]bool{}, done: map[string]*entry{}, told: map[string][]*object{},
 		weight: map[*entry]int{}, ages: defaultAges(),

@@ -24,26 +24,18 @@ type Group struct {
 
 // Coverage counts the parameters of a device by where controllers find them.
 func Coverage(p *Program, t *tree.Tree) Report {
-	homes := make(map[tree.ParamID]home)
-	for id, binds := range p.targets {
-		best := homeRaw
-		for _, b := range binds {
-			best = min(best, homeOf(b.node.Path))
-		}
-		homes[id] = best
-	}
-	for id := range p.counts {
-		homes[id] = homeStandard
+	counted := func(id tree.ParamID, inst dm.Instance) bool {
+		only, ok := p.counts[id]
+		return ok && within(inst, only)
 	}
 	var r Report
 	groups, names := map[string]int{}, map[string]bool{}
-	t.ForEach(func(id tree.ParamID, _ dm.Instance, _ tree.Value) bool {
+	t.ForEach(func(id tree.ParamID, inst dm.Instance, _ tree.Value) bool {
 		r.Total++
-		h, ok := homes[id]
-		switch {
-		case ok && h == homeStandard:
+		switch h := p.bestHome(id, inst); {
+		case h == homeStandard || counted(id, inst):
 			r.Standard++
-		case ok && h == homeVendor:
+		case h == homeVendor:
 			r.Vendor++
 		default:
 			r.Raw++
@@ -63,6 +55,30 @@ func Coverage(p *Program, t *tree.Tree) Report {
 		return strings.Compare(a.Path, b.Path)
 	})
 	return r
+}
+
+// bestHome returns the best of the homes that a parameter has in one row: a rule for
+// the first profile, as VoiceProfile.1.Region, is none for another.
+func (p *Program) bestHome(id tree.ParamID, inst dm.Instance) home {
+	best := homeRaw
+	for _, bind := range p.targets[id] {
+		for _, b := range bind.by {
+			if slices.ContainsFunc(b.refs, func(r reference) bool { return r.param == id && within(inst, r.slots) }) {
+				best = min(best, homeOf(bind.node.Path))
+			}
+		}
+	}
+	return best
+}
+
+// within reports whether a row has the numbers that a path names, 0 for any.
+func within(inst dm.Instance, numbers []uint32) bool {
+	for i := range min(len(numbers), inst.Len()) {
+		if numbers[i] != 0 && numbers[i] != inst.At(i) {
+			return false
+		}
+	}
+	return true
 }
 
 func homeOf(path string) home {

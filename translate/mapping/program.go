@@ -35,8 +35,8 @@ type Program struct {
 	bindings []binding // by dm.Node.ID
 	targets  map[tree.ParamID][]*binding
 	rowsHang map[tree.ParamID]bool
-	counts   map[tree.ParamID]bool // the CPE's counts of rows that controllers see counted
-	lookups  int                   // how many tables lookups search; see boundLookup.index
+	counts   map[tree.ParamID][]uint32 // the CPE's counts of rows that controllers see counted; in which rows, 0 for any number
+	lookups  int                       // how many tables lookups search; see boundLookup.index
 	names    []string
 
 	keepsImages bool // the table of firmware images is the bridge's

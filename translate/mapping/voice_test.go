@@ -99,6 +99,32 @@ func TestVoice(t *testing.T) {
 	}
 }
 
+// What controllers see of the first profile and line alone has a standard home there, and
+// is raw in others.
+func TestCoverageOfTheFirstOfSeveral(t *testing.T) {
+	const profiles = "InternetGatewayDevice.Services.VoiceService.1.VoiceProfile."
+	for _, c := range []struct {
+		path     string
+		standard bool
+	}{
+		{"1.Region string EU", true},
+		{"2.Region string EU", false},
+		{"1.Line.1.Ringer.EventNumberOfEntries unsignedInt 1", true},
+		{"1.Line.2.Ringer.EventNumberOfEntries unsignedInt 0", false},
+	} {
+		before := strings.Join([]string{
+			strings.ReplaceAll(phone, "~", "InternetGatewayDevice."), profiles + "1.Line.1.Ringer.Event.1.Function string CallWaiting", ""}, "\n")
+		cover := func(lines string) Report {
+			s := show(t, gatewaySet(t), device(t, lines))
+			return Coverage(s.p, s.tree)
+		}
+		was, is := cover(before), cover(before+profiles+c.path+"\n")
+		if got := is.Standard > was.Standard; got != c.standard || is.Total != was.Total+1 {
+			t.Errorf("%s: standard %v, want %v", c.path, got, c.standard)
+		}
+	}
+}
+
 // A Device:1 host has the one interface of its LAN object, with all that Device:2 has
 // on top of it.
 func TestDevice1(t *testing.T) {
