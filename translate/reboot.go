@@ -24,13 +24,30 @@ const rebootLife = time.Hour
 // reboot sends Reboot. Who asked is durable before the CPE is told, so that the
 // next Boot! names the cause whatever happens in between.
 func (b *Bridge) reboot(ctx context.Context, dev *device, call agent.Call) (map[string]string, error) {
-	return nil, b.restart(ctx, dev, &PendingReboot{CWMPKey: newCommandKey(), CommandKey: call.Key,
-		Cause: "RemoteReboot", Reason: call.Args["Reason"], Asked: b.now()})
+	return b.restartFor(ctx, dev, call, PendingReboot{})
 }
 
 func (b *Bridge) factoryReset(ctx context.Context, dev *device, call agent.Call) (map[string]string, error) {
-	return nil, b.restart(ctx, dev, &PendingReboot{CWMPKey: newCommandKey(), CommandKey: call.Key, FactoryReset: true,
-		Cause: "RemoteFactoryReset", Reason: call.Args["Reason"], Asked: b.now()})
+	return b.restartFor(ctx, dev, call, PendingReboot{FactoryReset: true})
+}
+
+// restartFor carries a command out. Its Cause says whether its caller does what
+// somebody at the device or from afar wants, and is the one of the next Boot!
+// (TR-181 Device.Reboot(), Device.FactoryReset(), since 2.18).
+func (b *Bridge) restartFor(ctx context.Context, dev *device, call agent.Call, pending PendingReboot) (map[string]string, error) {
+	local, remote := "LocalReboot", "RemoteReboot"
+	if pending.FactoryReset {
+		local, remote = "LocalFactoryReset", "RemoteFactoryReset"
+	}
+	switch pending.Cause = call.Args["Cause"]; pending.Cause {
+	case "":
+		pending.Cause = remote
+	case local, remote:
+	default:
+		return nil, usp.Errorf(usp.ErrInvalidCommandArguments, "", "Cause: %q is not one of %s, %s", pending.Cause, local, remote)
+	}
+	pending.CWMPKey, pending.CommandKey, pending.Reason, pending.Asked = newCommandKey(), call.Key, call.Args["Reason"], b.now()
+	return nil, b.restart(ctx, dev, &pending)
 }
 
 func (p *PendingReboot) rpc() cwmp.Message {

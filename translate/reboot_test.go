@@ -1,11 +1,13 @@
 package translate
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/cpesim"
+	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/agent"
 )
 
@@ -41,6 +43,39 @@ func TestReboot(t *testing.T) {
 			}
 			if r.record().Reboot != nil {
 				t.Errorf("still pending: %+v", r.record().Reboot)
+			}
+		})
+	}
+}
+
+// Boot! says on whose account the CPE was told to boot, as the caller said it.
+func TestCauseOfReboot(t *testing.T) {
+	for _, c := range []struct{ command, cause, fails string }{
+		{"Reboot", "LocalReboot", ""},
+		{"Reboot", "RemoteReboot", ""},
+		{"FactoryReset", "LocalFactoryReset", ""},
+		{"Reboot", "LocalFactoryReset", `Cause: "LocalFactoryReset" is not one of LocalReboot, RemoteReboot`},
+		{"FactoryReset", "whim", `Cause: "whim" is not one of LocalFactoryReset, RemoteFactoryReset`},
+	} {
+		t.Run(c.command+" "+c.cause, func(t *testing.T) {
+			r := newBench(t, nil)
+			_, _, err := r.operate("Device."+c.command+"()", map[string]string{"Cause": c.cause})
+			if c.fails != "" {
+				var e *usp.Error
+				if !errors.As(err, &e) || e.Code != usp.ErrInvalidCommandArguments || e.Msg != c.fails {
+					t.Errorf("error %v", err)
+				}
+				if n := r.calls(c.command); n != 0 {
+					t.Errorf("carried out %d times", n)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.until("it has booted", func() bool { r.inform(); return len(r.heard.all(agent.Occurred, "Boot!")) > 0 })
+			if told := r.heard.all(agent.Occurred, "Boot!"); len(told) != 1 || told[0].Args["Cause"] != c.cause {
+				t.Errorf("told %+v", told)
 			}
 		})
 	}

@@ -108,7 +108,7 @@ type Record struct {
 type PendingReboot struct {
 	CWMPKey      string `json:"cwmp_key"`              // CommandKey given to the CPE
 	CommandKey   string `json:"command_key,omitempty"` // of the USP command
-	Cause        string `json:"cause"`                 // RemoteReboot or RemoteFactoryReset
+	Cause        string `json:"cause"`                 // as Boot! tells it
 	Reason       string `json:"reason,omitempty"`
 	FactoryReset bool   `json:"factory_reset,omitempty"`
 
