@@ -17,6 +17,7 @@ import (
 
 	"github.com/uspbridge/uspbridge/test/testenv"
 	"github.com/uspbridge/uspbridge/usp/mtp"
+	"github.com/uspbridge/uspbridge/usp/mtp/mtptest"
 )
 
 // mqttBroker is an MQTT broker that tells what the bridge sends, and does what a
@@ -53,7 +54,7 @@ func newMQTTBroker(t testing.TB, script mqttScript, c *certificate) *mqttBroker 
 	b := &mqttBroker{t: t, script: script, bridge: map[*mochi.Client]bool{}, changed: make(chan struct{})}
 	b.server = mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	plain := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
-	steps := []error{b.server.AddHook(new(auth.AllowHook), nil), b.server.AddHook(b, nil), b.server.AddListener(plain)}
+	steps := []error{b.server.AddHook(new(auth.AllowHook), nil), b.server.AddHook(b, nil), b.server.AddHook(new(mtptest.NoQuota), nil), b.server.AddListener(plain)}
 	if c != nil {
 		pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 		secure := listeners.NewTCP(listeners.Config{ID: "tls", Address: "127.0.0.1:0", TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}}})

@@ -362,7 +362,7 @@ func startMQTT(t testing.TB) string {
 	t.Helper()
 	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	l := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
-	for _, err := range []error{s.AddHook(new(auth.AllowHook), nil), s.AddListener(l), s.Serve()} {
+	for _, err := range []error{s.AddHook(new(auth.AllowHook), nil), s.AddHook(new(mtptest.NoQuota), nil), s.AddListener(l), s.Serve()} {
 		if err != nil {
 			t.Fatal(err)
 		}

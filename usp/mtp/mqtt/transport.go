@@ -167,10 +167,10 @@ func (t *Transport) connection(ctx context.Context, h mtp.Handler) error {
 
 // up lets records go over a connection whose subscription stands.
 func (t *Transport) up(c *conn) {
-	t.standing.Up(mtp.Connection{ClientID: t.clientID})
 	t.outbox.Open(c.window)
 	t.conn.Store(c)
 	c.w.Kick() // what has been kept
+	t.standing.Up(mtp.Connection{ClientID: t.clientID})
 	t.meter.Up()
 	t.readyOnce.Do(func() { close(t.ready) })
 	level := slog.LevelInfo

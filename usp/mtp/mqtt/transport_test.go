@@ -77,7 +77,7 @@ func startBroker(t testing.TB, address string, connack packets.Properties) *brok
 	l := listeners.NewTCP(listeners.Config{ID: "tcp", Address: address})
 	wsAddress := freeAddress(t)
 	ws := listeners.NewWebsocket(listeners.Config{ID: "ws", Address: wsAddress})
-	for _, err := range []error{s.AddHook(new(auth.AllowHook), nil), s.AddHook(w, nil), s.AddListener(l), s.AddListener(ws), s.Serve()} {
+	for _, err := range []error{s.AddHook(new(auth.AllowHook), nil), s.AddHook(w, nil), s.AddHook(new(mtptest.NoQuota), nil), s.AddListener(l), s.AddListener(ws), s.Serve()} {
 		if err != nil {
 			t.Fatal(err)
 		}

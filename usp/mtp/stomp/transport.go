@@ -195,10 +195,10 @@ func (t *Transport) finish() {
 
 // up lets records go over a connection that has its subscriptions.
 func (t *Transport) up(c *conn) {
-	t.standing.Up(mtp.Connection{Outgoing: c.beatOut, Incoming: c.beatIn})
 	t.outbox.Open(t.limit.Window)
 	t.conn.Store(c)
 	c.w.Kick() // what has been kept
+	t.standing.Up(mtp.Connection{Outgoing: c.beatOut, Incoming: c.beatIn})
 	t.meter.Up()
 	t.readyOnce.Do(func() { close(t.ready) })
 	t.cfg.Log.Log(context.Background(), t.level(slog.LevelInfo), "connected to the STOMP server", "broker", t.broker.Redacted(), "heart-beat out", c.beatOut, "heart-beat in", c.beatIn)
