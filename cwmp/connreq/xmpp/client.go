@@ -233,7 +233,7 @@ func (c *Client) ask(ctx context.Context, s *xmpp.Session, to jid.JID, r Request
 		err = closed
 	}
 	if err != nil {
-		return &connreq.Error{Kind: connreq.ErrOurSide, Host: r.JID, Err: fmt.Errorf("the answer cannot be read: %w", err)}
+		return &connreq.Error{Kind: connreq.ErrOurSide, Host: r.JID, Err: unreadable(err)}
 	}
 	return a.judge(r.JID)
 }

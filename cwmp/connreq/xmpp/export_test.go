@@ -6,7 +6,7 @@ import "encoding/xml"
 func Judge(iq []byte, to string) error {
 	var a answer
 	if err := xml.Unmarshal(iq, &a); err != nil {
-		return err
+		return unreadable(err)
 	}
 	return a.judge(to)
 }

@@ -55,6 +55,13 @@ type condition struct {
 // maxText bounds what is repeated of a text that the other side has chosen.
 const maxText = 120
 
+// unreadable is the error of an answer that is no XML; the decoder's repeats names
+// of any length.
+func unreadable(err error) error {
+	text := err.Error()
+	return fmt.Errorf("the answer cannot be read: %s", strings.ToValidUTF8(text[:min(len(text), 2*maxText)], ""))
+}
+
 // judge returns what an answer means; nil for a result.
 func (a answer) judge(to string) error {
 	switch {
