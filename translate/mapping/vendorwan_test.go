@@ -136,3 +136,32 @@ func TestVendorsIPv6(t *testing.T) {
 		})
 	}
 }
+
+// TestVendorsIPv4: whether a connection has IPv4 is said as far as it is known.
+func TestVendorsIPv4(t *testing.T) {
+	const ip, absent = "Device.IP.Interface.2.", "(absent)"
+	for _, c := range []struct {
+		name   string
+		lines  []string
+		v4, v6 string // v6 "": no vendor's parameter of it
+	}{
+		{"nothing is said", nil, "true", ""},
+		{"Huawei's switch", []string{"+" + vendorPPP + "X_HW_IPv4Enable boolean 0", "+" + vendorPPP + "X_HW_IPv6Enable boolean 1"}, "false", "true"},
+		{"IPv6 alone", []string{"+" + vendorPPP + "X_CT-COM_IPMode int 2"}, "false", "true"},
+		{"the same by two names", []string{"+" + vendorPPP + "X_CMCC_IPMode int 2", "+" + vendorPPP + "X_CT-COM_IPMode int 2"}, "false", "true"},
+		{"a mode that nobody knows", []string{"+" + vendorPPP + "X_CMCC_IPMode int 0"}, absent, absent},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := show(t, gatewaySet(t), device(t, vendorWAN(c.lines...)))
+			if got := s.get(ip + "IPv4Enable"); got != c.v4 {
+				t.Errorf("IPv4Enable %q, want %q", got, c.v4)
+			}
+			if c.v6 == "" {
+				return
+			}
+			if got := s.get(ip + "IPv6Enable"); got != c.v6 {
+				t.Errorf("IPv6Enable %q, want %q", got, c.v6)
+			}
+		})
+	}
+}
