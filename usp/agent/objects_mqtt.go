@@ -71,34 +71,18 @@ func mqttObjects(k brokerKind) []objectDecl {
 // mqttSubscriptions are topics that a controller has an agent subscribe to,
 // beside its own.
 func mqttSubscriptions(k brokerKind) objectDecl {
-	d := objectDecl{
-		path: mqttSubscription, kind: store.AgentState,
-		unique: [][]string{{"Topic"}}, fixed: [][]string{{"Alias"}},
-		params: []paramDecl{
-			alias(), boolean("Enable", "false"),
-			computed("Status", dm.TypeString, func(v *view, inst dm.Instance) string {
-				c, ok := v.host.connectionOf(inst.At(0), v.id)
-				if ok && c.Up && v.state.named(rowKey{v.host.spec.classAt(mqttSubscription), inst}, "Enable") == "true" {
-					return "Subscribed"
-				}
-				return "Unsubscribed"
-			}),
-			text("Topic", "", topicFilter),
-			unsigned("QoS", "0", 0, 2),
-		},
-		check: connectionCheck,
-		added: func(c *rowChange) error {
-			if c.get("Topic") == "" { // the key must be unique; nothing is sent there
-				c.set("Topic", "unset/"+strconv.FormatUint(uint64(c.key.inst.Last()), 10))
+	d := k.clientTable(mqttSubscription, "Topic", "unset/", maxTopicSubscriptions)
+	d.params = []paramDecl{
+		alias(), boolean("Enable", "false"),
+		computed("Status", dm.TypeString, func(v *view, inst dm.Instance) string {
+			c, ok := v.host.connectionOf(inst.At(0), v.id)
+			if ok && c.Up && v.state.named(rowKey{v.host.spec.classAt(mqttSubscription), inst}, "Enable") == "true" {
+				return "Subscribed"
 			}
-			if n := c.tx.next.count(c.key.class, c.key.inst.Prefix(1)); n >= maxTopicSubscriptions {
-				return usp.Errorf(usp.ErrResourcesExceeded, "", "the connection has %d subscriptions, the most that are made", n)
-			}
-			return nil
-		},
-	}
-	if k.own {
-		d.access = dm.AddDelete
+			return "Unsubscribed"
+		}),
+		text("Topic", "", topicFilter),
+		unsigned("QoS", "0", 0, 2),
 	}
 	return d
 }
@@ -106,22 +90,28 @@ func mqttSubscriptions(k brokerKind) objectDecl {
 // mqttUserProperties are what a controller has an agent say in packets, beside what
 // USP does.
 func mqttUserProperties(k brokerKind) objectDecl {
+	d := k.clientTable(mqttUserProperty, "Name", "unset-", maxUserProperties)
+	d.params = []paramDecl{
+		alias(), boolean("Enable", "false"),
+		text("Name", "", noNUL), text("Value", "", noNUL),
+		{name: "PacketType", access: dm.ReadWrite, typ: dm.TypeString, list: true,
+			check: oneOf(mtp.ConnectPacket, mtp.WillPacket, mtp.PublishPacket, mtp.SubscribePacket, mtp.UnsubscribePacket, mtp.DisconnectPacket)},
+	}
+	return d
+}
+
+// clientTable is a table inside a client, with rows for controllers to add where the
+// connection is the agent's own. Its key must be unique also where it is not given:
+// it is then unset and the row's number.
+func (k brokerKind) clientTable(path, key, unset string, most int) objectDecl {
 	d := objectDecl{
-		path: mqttUserProperty, kind: store.AgentState,
-		unique: [][]string{{"Name"}}, fixed: [][]string{{"Alias"}},
-		params: []paramDecl{
-			alias(), boolean("Enable", "false"),
-			text("Name", "", noNUL), text("Value", "", noNUL),
-			{name: "PacketType", access: dm.ReadWrite, typ: dm.TypeString, list: true,
-				check: oneOf(mtp.ConnectPacket, mtp.WillPacket, mtp.PublishPacket, mtp.SubscribePacket, mtp.UnsubscribePacket, mtp.DisconnectPacket)},
-		},
-		check: connectionCheck,
+		path: path, kind: store.AgentState, unique: [][]string{{key}}, fixed: [][]string{{"Alias"}}, check: connectionCheck,
 		added: func(c *rowChange) error {
-			if c.get("Name") == "" { // the key must be unique
-				c.set("Name", "unset-"+strconv.FormatUint(uint64(c.key.inst.Last()), 10))
+			if c.get(key) == "" {
+				c.set(key, unset+strconv.FormatUint(uint64(c.key.inst.Last()), 10))
 			}
-			if n := c.tx.next.count(c.key.class, c.key.inst.Prefix(1)); n >= maxUserProperties {
-				return usp.Errorf(usp.ErrResourcesExceeded, "", "the connection has %d user properties, the most that are sent", n)
+			if n := c.tx.next.count(c.key.class, c.key.inst.Prefix(1)); n >= most {
+				return usp.Errorf(usp.ErrResourcesExceeded, "", "the connection has %d rows of %s, the most that it may", n, path)
 			}
 			return nil
 		},
@@ -176,8 +166,8 @@ func (h *Host) packetsOf(row uint32, id usp.EndpointID) (p mtp.Packets) {
 // may go over that connection.
 func forceReconnect(o *operation, call Call) (map[string]string, error) {
 	row := call.Command.Inst.At(0)
-	own := o.host.perEndpoint(row)
-	if own == nil {
+	own, ok := o.host.transportAt(row).(mtp.Reconnecting)
+	if !ok {
 		return nil, usp.Errorf(usp.ErrCommandFailure, "", "all agents of the bridge share this connection")
 	}
 	if o.host.settingsOf(o.tx.next, o.agent.id, row).Disabled {

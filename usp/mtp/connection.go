@@ -18,14 +18,19 @@ type PerEndpoint interface {
 	// again if it has to (R-MQTT.33, R-STOMP.8). It fails where Check does, and then
 	// changes nothing. It may be called before Host.
 	Configure(endpoint usp.EndpointID, s Settings) error
-	// Reconnect has the connection of an endpoint made again, at once. What is on its
-	// way is sent before or on the next.
-	Reconnect(endpoint usp.EndpointID)
 	// Connection tells how the connection of an endpoint stands. ok is false for
 	// an endpoint that is not hosted.
 	Connection(endpoint usp.EndpointID) (c Connection, ok bool)
 	// Defaults returns the settings that an endpoint has before Configure.
 	Defaults(endpoint usp.EndpointID) Settings
+}
+
+// Reconnecting is implemented by transports of which a controller may have an
+// endpoint's own connection made again.
+type Reconnecting interface {
+	// Reconnect has it made again at once. What is on its way is sent before or on the
+	// next. It does nothing for an endpoint that is not hosted.
+	Reconnect(endpoint usp.EndpointID)
 }
 
 // Settings are what may differ from one endpoint's connection to another's.

@@ -18,8 +18,6 @@ type Single interface {
 	Listening
 	// Configure gives the connection other settings, which have been checked.
 	Configure(s Settings)
-	// Reconnect has the connection made again.
-	Reconnect()
 	// Connection tells how it stands.
 	Connection() Connection
 }
@@ -259,15 +257,6 @@ func (p *PerAgent) Configure(e usp.EndpointID, s Settings) error {
 		m.Configure(s)
 	}
 	return nil
-}
-
-// Reconnect implements PerEndpoint.
-func (p *PerAgent) Reconnect(e usp.EndpointID) {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if m := p.members[e]; m != nil {
-		m.Reconnect()
-	}
 }
 
 // Connection implements PerEndpoint.

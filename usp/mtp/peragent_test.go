@@ -20,7 +20,6 @@ type line struct {
 	mu        sync.Mutex
 	settings  mtp.Settings
 	sent      []string
-	again     int // calls of Reconnect
 	listening map[mtp.Address]usp.EndpointID
 }
 
@@ -66,8 +65,6 @@ func (l *line) Configure(s mtp.Settings) {
 	l.settings = s
 }
 
-func (l *line) Reconnect() { l.again++ }
-
 func (l *line) Connection() mtp.Connection { return mtp.Connection{Inbox: l.AgentAddress("").Topic} }
 
 // lines are the connections that a PerAgent of a test has made.
@@ -107,16 +104,6 @@ const (
 	agentA = usp.EndpointID("os::1-A")
 	agentB = usp.EndpointID("os::1-B")
 )
-
-func TestReconnectOfOne(t *testing.T) {
-	p := newLines(t)
-	p.Host(agentA, agentB)
-	p.Reconnect(agentB)
-	p.Reconnect("os::1-C") // who is not hosted has nothing
-	if p.made[agentA].again != 0 || p.made[agentB].again != 1 {
-		t.Errorf("A was connected again %d times, B %d times", p.made[agentA].again, p.made[agentB].again)
-	}
-}
 
 func TestPerAgent(t *testing.T) {
 	p := newLines(t)

@@ -31,28 +31,22 @@ func (s session) address() mtp.Address { return mtp.Address{Protocol: s.on, Conn
 // keep notes that sessions are kept in the name of an agent from now on, and reports
 // whether that is new.
 func (t *table) keep(id usp.EndpointID) bool {
-	s := t.shard(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.m[id]
-	if e == nil || !e.agent || e.keeping != keptNone {
-		return false
-	}
-	e.keeping = kept
-	return true
+	return t.alter(id, func(e *endpoint) bool {
+		if !e.agent || e.keeping != keptNone {
+			return false
+		}
+		e.keeping = kept
+		return true
+	})
 }
 
 // release is the reverse of keep.
 func (t *table) release(id usp.EndpointID) bool {
-	s := t.shard(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.m[id]
-	if e == nil || e.keeping == keptNone {
-		return false
-	}
-	e.keeping = keptNone
-	return true
+	return t.alter(id, func(e *endpoint) bool {
+		was := e.keeping
+		e.keeping = keptNone
+		return was != keptNone
+	})
 }
 
 // keeps reports whether sessions are kept in the name of an endpoint.
@@ -91,40 +85,27 @@ func (t *table) admit(id usp.EndpointID) error {
 	s := t.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.m[id]
-	if e == nil {
-		if t.count.Add(1) > int64(t.most) {
-			t.count.Add(-1)
-			return errFull
-		}
-		e = new(endpoint)
-		s.m[id] = e
+	e, err := t.known(s, id)
+	if err == nil {
+		e.agent = true
 	}
-	e.agent = true
-	return nil
+	return err
 }
 
 // join notes an agent's session. The newest with a peer is the one in use.
 func (t *table) join(id usp.EndpointID, n session) bool {
-	s := t.shard(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.m[id]
-	if e == nil {
-		return false
-	}
-	e.sessions = append(slices.DeleteFunc(e.sessions, func(o session) bool { return o.peer == n.peer }), n)
-	return true
+	return t.alter(id, func(e *endpoint) bool {
+		e.sessions = append(slices.DeleteFunc(e.sessions, func(o session) bool { return o.peer == n.peer }), n)
+		return true
+	})
 }
 
 // parted forgets a session that has ended.
 func (t *table) parted(id usp.EndpointID, conn any) {
-	s := t.shard(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e := s.m[id]; e != nil {
+	t.alter(id, func(e *endpoint) bool {
 		e.sessions = slices.DeleteFunc(e.sessions, func(o session) bool { return o.conn == conn })
-	}
+		return true
+	})
 }
 
 // session returns that of an agent with a peer.

@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,14 +88,9 @@ func (t *table) learn(id usp.EndpointID, p place, agent bool) (change, error) {
 	s := t.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.m[id]
-	if e == nil {
-		if t.count.Add(1) > int64(t.most) {
-			t.count.Add(-1)
-			return change{}, errFull
-		}
-		e = &endpoint{first: p.heard}
-		s.m[id] = e
+	e, err := t.known(s, id)
+	if err != nil {
+		return change{}, err
 	}
 	if !p.proven && e.provenElsewhere(p, t.expiry) {
 		return change{}, errUnproven
@@ -103,7 +99,7 @@ func (t *table) learn(id usp.EndpointID, p place, agent bool) (change, error) {
 	c.save = agent && !e.agent || p.heard.Sub(e.saved) >= saveEvery
 	e.agent = e.agent || agent
 	c.dial = e.agent && e.keeping == keptNone
-	if e.first.IsZero() { // known by the configuration only
+	if e.first.IsZero() { // it was not heard before
 		e.first = p.heard
 	}
 	e.heard, e.protocol = p.heard, p.at.Protocol
@@ -114,6 +110,32 @@ func (t *table) learn(id usp.EndpointID, p place, agent bool) (change, error) {
 		e.saved = p.heard
 	}
 	return c, nil
+}
+
+// known returns an endpoint of a shard, which is locked; one that is not known yet
+// becomes so if there is room.
+func (t *table) known(s *tableShard, id usp.EndpointID) (*endpoint, error) {
+	e := s.m[id]
+	if e != nil {
+		return e, nil
+	}
+	if t.count.Add(1) > int64(t.most) {
+		t.count.Add(-1)
+		return nil, errFull
+	}
+	e = new(endpoint)
+	s.m[id] = e
+	return e, nil
+}
+
+// alter changes an endpoint by a function, and returns what that returns; false for
+// one that is not known.
+func (t *table) alter(id usp.EndpointID, f func(e *endpoint) bool) bool {
+	s := t.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.m[id]
+	return e != nil && f(e)
 }
 
 // reachable reports whether an address says where to write to.
@@ -200,19 +222,14 @@ func (e *endpoint) route(from usp.EndpointID, now time.Time, expiry time.Duratio
 
 // disconnected forgets a connection of an endpoint.
 func (t *table) disconnected(id usp.EndpointID, conn any) {
-	s := t.shard(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.m[id]
-	if e == nil {
-		return
-	}
-	for i, p := range e.places {
-		if p.at.Conn == conn {
-			e.places = append(e.places[:i:i], e.places[i+1:]...)
-			return
+	t.alter(id, func(e *endpoint) bool {
+		i := slices.IndexFunc(e.places, func(p place) bool { return p.at.Conn == conn })
+		if i < 0 {
+			return false
 		}
-	}
+		e.places = append(e.places[:i:i], e.places[i+1:]...)
+		return true
+	})
 }
 
 // put adds an endpoint as the store has it.
@@ -220,12 +237,11 @@ func (t *table) put(id usp.EndpointID, e *endpoint) error {
 	s := t.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.m[id] == nil && t.count.Add(1) > int64(t.most) {
-		t.count.Add(-1)
-		return errFull
+	known, err := t.known(s, id)
+	if err == nil {
+		*known = *e
 	}
-	s.m[id] = e
-	return nil
+	return err
 }
 
 // get returns a copy of what is known of an endpoint.
@@ -238,7 +254,7 @@ func (t *table) get(id usp.EndpointID) (endpoint, bool) {
 		return endpoint{}, false
 	}
 	copied := *e
-	copied.places = append([]place(nil), e.places...)
+	copied.places, copied.sessions = slices.Clone(e.places), slices.Clone(e.sessions)
 	return copied, true
 }
 

@@ -73,12 +73,8 @@ func (t *Transport) Packets(usp.EndpointID) (mtp.Packets, bool) {
 
 // Packets implements mtp.Counting.
 func (t *PerAgent) Packets(e usp.EndpointID) (p mtp.Packets, ok bool) {
-	if _, hosted := t.Connection(e); !hosted {
-		return p, false
+	if own := t.ownOf(e); own != nil {
+		return own.Packets(e)
 	}
-	via, ok := t.Via(e).(*Transport)
-	if !ok {
-		return p, false
-	}
-	return via.Packets(e)
+	return p, false
 }

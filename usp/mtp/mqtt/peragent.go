@@ -12,12 +12,20 @@ import (
 )
 
 // PerAgent is the MQTT transport that gives each hosted endpoint a connection of
-// its own. It implements what mtp.PerAgent does, mtp.Publisher and mtp.Counting.
+// its own. It implements what mtp.PerAgent does, mtp.Publisher,
+// mtp.Counting and mtp.Reconnecting.
 type PerAgent struct {
 	*mtp.PerAgent
 	cfg    Config
 	broker string
 }
+
+// What is asked for at run time only.
+var (
+	_ mtp.PerEndpoint  = (*PerAgent)(nil)
+	_ mtp.Reconnecting = (*PerAgent)(nil)
+	_ mtp.Counting     = (*PerAgent)(nil)
+)
 
 // NewPerAgent returns a transport of which each hosted endpoint has a connection:
 // its own usp-endpoint-id, ClientId and certificate. Of cfg, {endpoint_id} may
@@ -87,6 +95,22 @@ func (t *PerAgent) Unhost(endpoints ...usp.EndpointID) {
 		if err := t.cfg.ClientIDs.Keep(ctx, t.broker, e, ""); err != nil {
 			t.cfg.Log.Warn("the client id of an endpoint that is gone is still kept", "endpoint", e, "error", err)
 		}
+	}
+}
+
+// ownOf returns an endpoint's own connection, nil if it is not hosted.
+func (t *PerAgent) ownOf(e usp.EndpointID) *Transport {
+	if _, hosted := t.Connection(e); !hosted {
+		return nil
+	}
+	own, _ := t.Via(e).(*Transport)
+	return own
+}
+
+// Reconnect implements mtp.Reconnecting.
+func (t *PerAgent) Reconnect(e usp.EndpointID) {
+	if own := t.ownOf(e); own != nil {
+		own.again()
 	}
 }
 

@@ -216,8 +216,8 @@ func (t *Transport) Configure(s mtp.Settings) {
 	}
 }
 
-// Reconnect has the connection of a single agent made again.
-func (t *Transport) Reconnect() {
+// again has the connection of a single agent made again.
+func (t *Transport) again() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.renew()

@@ -71,6 +71,7 @@ func TestPacketsAreCounted(t *testing.T) {
 	mtptest.Wait(t, h.In, "record")
 	mtptest.Until(t, "all is acknowledged", func() bool { p, _ := tr.Packets(agent); return p.Sent == 4 && p.Received == 4 })
 	mtptest.Until(t, "the broker has the acknowledgement", func() bool { return b.Info.Clone().Inflight == 0 }) // else it delivers again
+	tr.Reconnect("os::none")
 	tr.Reconnect(agent)
 	for range 3 {
 		mtptest.Wait(t, b.connects, "CONNECT")

@@ -224,25 +224,13 @@ func (t *Transport) Configure(s mtp.Settings) {
 		old.HeartbeatExpect != s.HeartbeatExpect || moved && (old.Inbox == "" || s.Inbox == "")
 	switch {
 	case again:
-		t.renew()
+		if t.live != nil {
+			go t.live.end(mtp.ErrChanged)
+		}
+		t.standing.Hurry()
 	case moved && t.live != nil && t.live.subscribeDest == "":
 		t.live.move(s.Inbox)
 	}
-}
-
-// Reconnect has the connection of a single agent made again.
-func (t *Transport) Reconnect() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.renew()
-}
-
-// renew ends the connection, for another that is made at once. The caller holds t.mu.
-func (t *Transport) renew() {
-	if t.live != nil {
-		go t.live.end(mtp.ErrChanged)
-	}
-	t.standing.Hurry()
 }
 
 // move subscribes to another destination in place of the inbox.
