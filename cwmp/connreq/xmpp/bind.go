@@ -48,15 +48,15 @@ func bind(s *xmpp.Session, resource string) (jid.JID, error) {
 		Error   *refusal `xml:"error"`
 	}
 	if err := xml.NewTokenDecoder(r).Decode(&resp); err != nil {
-		return jid.JID{}, err
+		return jid.JID{}, unreadable(err)
 	}
 	switch {
 	case resp.XMLName.Local != "iq" || resp.ID != bindID:
-		return jid.JID{}, fmt.Errorf("the server answered with %s", resp.XMLName.Local)
+		return jid.JID{}, fmt.Errorf("the server answered with %.40s", resp.XMLName.Local)
 	case resp.Error != nil:
 		return jid.JID{}, errors.New(resp.Error.String())
 	case resp.Type != "result":
-		return jid.JID{}, fmt.Errorf("the server answered with an iq of type %s", resp.Type)
+		return jid.JID{}, fmt.Errorf("the server answered with an iq of type %.40s", resp.Type)
 	}
 	return resp.JID, nil
 }

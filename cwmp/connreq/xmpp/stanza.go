@@ -55,12 +55,18 @@ type condition struct {
 // maxText bounds what is repeated of a text that the other side has chosen.
 const maxText = 120
 
-// unreadable is the error of an answer that is no XML; the decoder's repeats names
+// unreadableError is that of an answer that is no XML. The decoder's text repeats names
 // of any length.
-func unreadable(err error) error {
-	text := err.Error()
-	return fmt.Errorf("the answer cannot be read: %s", strings.ToValidUTF8(text[:min(len(text), 2*maxText)], ""))
+type unreadableError struct{ err error }
+
+func unreadable(err error) error { return unreadableError{err} }
+
+func (e unreadableError) Error() string {
+	text := e.err.Error()
+	return "the answer cannot be read: " + strings.ToValidUTF8(text[:min(len(text), 2*maxText)], "")
 }
+
+func (e unreadableError) Unwrap() error { return e.err }
 
 // judge returns what an answer means; nil for a result.
 func (a answer) judge(to string) error {
