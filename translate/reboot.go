@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -24,28 +25,18 @@ const rebootLife = time.Hour
 // reboot sends Reboot. Who asked is durable before the CPE is told, so that the
 // next Boot! names the cause whatever happens in between.
 func (b *Bridge) reboot(ctx context.Context, dev *device, call agent.Call) (map[string]string, error) {
-	return b.restartFor(ctx, dev, call, PendingReboot{})
+	return b.restartFor(ctx, dev, call, PendingReboot{Cause: "RemoteReboot"})
 }
 
 func (b *Bridge) factoryReset(ctx context.Context, dev *device, call agent.Call) (map[string]string, error) {
-	return b.restartFor(ctx, dev, call, PendingReboot{FactoryReset: true})
+	return b.restartFor(ctx, dev, call, PendingReboot{Cause: "RemoteFactoryReset", FactoryReset: true})
 }
 
-// restartFor carries a command out. Its Cause says whether its caller does what
-// somebody at the device or from afar wants, and is the one of the next Boot!
-// (TR-181 Device.Reboot(), Device.FactoryReset(), since 2.18).
+// restartFor carries a command out. Its argument Cause, which has been checked, says
+// whether its caller does what somebody at the device or from afar wants, and is the
+// one of the next Boot! (TR-181 Device.Reboot(), Device.FactoryReset(), since 2.18).
 func (b *Bridge) restartFor(ctx context.Context, dev *device, call agent.Call, pending PendingReboot) (map[string]string, error) {
-	local, remote := "LocalReboot", "RemoteReboot"
-	if pending.FactoryReset {
-		local, remote = "LocalFactoryReset", "RemoteFactoryReset"
-	}
-	switch pending.Cause = call.Args["Cause"]; pending.Cause {
-	case "":
-		pending.Cause = remote
-	case local, remote:
-	default:
-		return nil, usp.Errorf(usp.ErrInvalidCommandArguments, "", "Cause: %q is not one of %s, %s", pending.Cause, local, remote)
-	}
+	pending.Cause = cmp.Or(call.Args["Cause"], pending.Cause)
 	pending.CWMPKey, pending.CommandKey, pending.Reason, pending.Asked = newCommandKey(), call.Key, call.Args["Reason"], b.now()
 	return nil, b.restart(ctx, dev, &pending)
 }

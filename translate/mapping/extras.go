@@ -87,7 +87,8 @@ var irregularCounts = map[string]string{
 // ownNodes adds what the bridge itself serves.
 func (c *compiler) ownNodes() {
 	for _, path := range []string{"Device.Reboot()", "Device.FactoryReset()", "Device.Boot!"} {
-		c.ownNode(c.node("Device."), c.std.elements[path].node(strings.TrimPrefix(path, "Device.")), "")
+		e, name := c.std.elements[path], strings.TrimPrefix(path, "Device.")
+		c.bindNode("Device.", e.node(name), &binding{std: e, own: name})
 	}
 	c.rpcNodes()
 	own := c.node(ownPath)
