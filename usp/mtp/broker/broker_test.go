@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/bcrypt"
@@ -137,7 +138,7 @@ func (r *running) try(t testing.TB, c *paho.Connect, secure *tls.Config) (*clien
 		t.Fatal(err)
 	}
 	if secure != nil {
-		conn = tls.Client(conn, secure)
+		conn = packets.NewThreadSafeConn(tls.Client(conn, secure)) // its first ping goes out beside what the test sends
 	}
 	cl := &client{t: t, messages: make(chan *paho.Publish, 1000), gone: make(chan byte, 1)}
 	cl.Client = paho.NewClient(paho.ClientConfig{
