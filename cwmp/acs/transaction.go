@@ -253,11 +253,15 @@ func (s *Server) step(w http.ResponseWriter, r *http.Request, x *Session, e *exc
 	if !x.use.cookie.Load() {
 		x.use.connection.Store(true)
 	}
+	over := &httpError{http.StatusBadRequest, "no_session", "the session is over: begin a new one with an Inform"}
+	if x.ctx.Err() != nil {
+		return over // it may not have noticed yet, and would take one more step
+	}
 	select {
 	case x.inbox <- e:
 		return s.await(w, r, x, e, b)
-	case <-x.done:
-		return &httpError{http.StatusBadRequest, "no_session", "the session is over: begin a new one with an Inform"}
+	case <-x.ctx.Done():
+		return over
 	case <-r.Context().Done():
 		return nil // the CPE has gone
 	}
