@@ -124,7 +124,7 @@ func (b *bench) at(clock string) {
 		b.t.Fatal(err)
 	}
 	now := b.clock.Now()
-	b.clock.advance(time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.UTC).Sub(now))
+	b.clock.Advance(time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.UTC).Sub(now))
 	b.due()
 	b.settle()
 }
@@ -204,13 +204,13 @@ func TestBulkPhase(t *testing.T) {
 func TestBulkAfterDowntime(t *testing.T) {
 	b, c := bulkBench(t), newBulkCollector(t)
 	b.profile(primary, to(c), kv{param: "ReportingInterval", value: "36000"}) // until 13:00
-	b.clock.advance(20 * time.Hour)
+	b.clock.Advance(20 * time.Hour)
 	b.restart()
 	b.due()
 	b.settle()
 	expect(t, "at once", c.take())
 	for range 2 * catchUp / (30 * time.Second) {
-		b.clock.advance(30 * time.Second)
+		b.clock.Advance(30 * time.Second)
 		b.due()
 	}
 	b.settle()
@@ -230,14 +230,14 @@ func TestBulkRetry(t *testing.T) {
 	expect(t, "first attempt", c.take(), report)
 	b.model.values["Device.DeviceInfo.UpTime"] = "78"
 	for i, wait := range []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second} {
-		b.clock.advance(wait - time.Second)
+		b.clock.Advance(wait - time.Second)
 		b.due()
 		b.settle()
 		expect(t, "too early", c.take())
 		if i == 1 {
 			b.restart()
 		}
-		b.clock.advance(wait + time.Second)
+		b.clock.Advance(wait + time.Second)
 		if i == 2 {
 			c.answer(202)
 		}
@@ -245,7 +245,7 @@ func TestBulkRetry(t *testing.T) {
 		b.settle()
 		expect(t, "retry", c.take(), report)
 	}
-	b.clock.advance(2 * time.Minute)
+	b.clock.Advance(2 * time.Minute)
 	b.due()
 	b.settle()
 	expect(t, "after it was delivered", c.take())
@@ -369,18 +369,18 @@ func TestBulkLostWithItsProcess(t *testing.T) {
 	c.hold = make(chan struct{})
 	b.profile(primary, to(c), kv{param: "ReportingInterval", value: "3600"})
 	for range 56 {
-		b.clock.advance(time.Minute)
+		b.clock.Advance(time.Minute)
 		b.due()
 	}
 	c.wait(t)
 	b.restart()
 	close(c.hold)
 	c.take()
-	b.clock.advance(reportLease - time.Minute)
+	b.clock.Advance(reportLease - time.Minute)
 	b.due()
 	b.settle()
 	expect(t, "while it could be on its way", c.take())
-	b.clock.advance(time.Minute + time.Second)
+	b.clock.Advance(time.Minute + time.Second)
 	b.due()
 	b.settle()
 	if got := c.take(); len(got) != 1 {
@@ -396,7 +396,7 @@ func TestBulkDeadCollector(t *testing.T) {
 	row := b.profile(primary, to(c))
 	b.subscribe(primary, "p", "Event", periodicEvent)
 	b.ask(primary, setReq(false, update("Device.LocalAgent.Controller.1.", kv{param: "PeriodicNotifInterval", value: "60"})))
-	b.clock.advance(time.Minute)
+	b.clock.Advance(time.Minute)
 	b.due()
 	b.notify(primary)
 	c.wait(t)
@@ -498,7 +498,7 @@ func TestBulkOfTheCommandLine(t *testing.T) {
 	body := b.askBuiltin(addReq(false, create("Device.BulkData.Profile.", to(c), kv{param: "Enable", value: "true"}, kv{param: "ReportingInterval", value: "60"})))
 	row := body.GetResponse().GetAddResp().GetCreatedObjResults()[0].GetOperStatus().GetOperSuccess().GetInstantiatedPath()
 	b.parameter(primary, row, "U", "Device.DeviceInfo.UpTime")
-	b.clock.advance(time.Minute)
+	b.clock.Advance(time.Minute)
 	b.due()
 	b.settle()
 	if got := c.take(); len(got) != 1 {
@@ -569,7 +569,7 @@ func TestBulkBusyCollector(t *testing.T) {
 	c.hold = make(chan struct{})
 	b.profile(primary, to(c))
 	b.profile(primary, to(c))
-	b.clock.advance(time.Minute)
+	b.clock.Advance(time.Minute)
 	b.due()
 	c.wait(t)
 	for end := time.Now().Add(patience); b.records(store.Report) == 0; runtime.Gosched() {
@@ -579,7 +579,7 @@ func TestBulkBusyCollector(t *testing.T) {
 	}
 	close(c.hold)
 	b.settle()
-	b.clock.advance(2 * postpone)
+	b.clock.Advance(2 * postpone)
 	b.due()
 	b.settle()
 	if got := c.take(); len(got) != 2 || b.records(store.Report) != 0 {

@@ -108,7 +108,7 @@ func TestChallengeIsLocked(t *testing.T) {
 	locked()
 	b.restart()
 	locked()
-	b.clock.advance(61 * time.Second)
+	b.clock.Advance(61 * time.Second)
 	if code := b.respond(secondary, id, "plugh"); code != 7022 {
 		t.Errorf("wrong after the lockout: error %d", code)
 	}
@@ -177,7 +177,7 @@ func TestChallengesRefused(t *testing.T) {
 			t.Errorf("%s: error %d, want %d", tc.name, code, tc.want)
 		}
 	}
-	b.clock.advance(6 * time.Second)
+	b.clock.Advance(6 * time.Second)
 	if code := b.respond(primary, later["ChallengeID"], "xyzzy"); code != 7004 {
 		t.Errorf("expired: error %d", code)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/uspbridge/uspbridge/test/clock"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp"
 	"github.com/uspbridge/uspbridge/usp/record"
@@ -103,24 +104,6 @@ func (f *fakeTransport) Send(ctx context.Context, from, to usp.EndpointID, addr 
 	return nil
 }
 
-// clock is a time that tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // bench is an agent with its surroundings: two controllers, a device, a store,
 // a transport.
 type bench struct {
@@ -129,7 +112,7 @@ type bench struct {
 	store *memStore
 	net   *fakeTransport
 	model *mapModel
-	clock *clock
+	clock *clock.Clock
 	cfg   Config
 	ids   int
 	held  []sentRecord // received while something else was waited for
@@ -146,7 +129,7 @@ func newBench(t testing.TB, change ...func(*Config)) *bench {
 	t.Helper()
 	b := &bench{
 		t: t, store: newMemStore(), net: newFakeTransport(mtp.MQTT), model: newMapModel(t),
-		clock: &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
+		clock: clock.At(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)),
 	}
 	b.cfg = Config{
 		Store: b.store, Devices: b, Transports: []mtp.Transport{b.net}, Now: b.clock.Now, Deadline: 5 * time.Second,

@@ -309,7 +309,7 @@ func TestRevokedIsBanned(t *testing.T) {
 		t.Fatal("not answered")
 	}
 	f.revoked = []*x509.Certificate{cert}
-	b.clock.advance(proofLife)
+	b.clock.Advance(proofLife)
 	if b.answers(secondary, false, cert) {
 		t.Error("answered with a certificate that was revoked")
 	}
@@ -340,7 +340,7 @@ func TestProofIsKept(t *testing.T) {
 	}
 	judged(1, "the first record")
 	judged(0, "the second record")
-	b.clock.advance(proofLife)
+	b.clock.Advance(proofLife)
 	judged(1, "a minute later")
 	b.subscribe(primary, "s", "Event", "Device.Boot!")
 	judged(1, "when a table has changed")

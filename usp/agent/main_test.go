@@ -17,7 +17,7 @@ func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- b.host.Run(ctx) }()
-	b.clock.advance(21 * time.Second)
+	b.clock.Advance(21 * time.Second)
 	b.host.due.poke()
 	deadline := time.After(patience)
 	for b.countSubscriptions() != "0" {

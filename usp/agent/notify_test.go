@@ -138,12 +138,12 @@ func TestNotifRetry(t *testing.T) {
 	}
 	b.restart()
 	b.net.setDown(false)
-	b.clock.advance(4 * time.Second)
+	b.clock.Advance(4 * time.Second)
 	b.due()
 	b.silence() // the first retry is after 5 to 10 s
 	var first string
 	for i, wait := range []time.Duration{7, 21, 41, 81} {
-		b.clock.advance(wait * time.Second)
+		b.clock.Advance(wait * time.Second)
 		b.due()
 		n, id := b.notify(primary)
 		if !n.GetSendResp() || n.GetValueChange().GetParamValue() != "kept" || i > 0 && id != first {
@@ -159,7 +159,7 @@ func TestNotifRetry(t *testing.T) {
 	if b.store.count(store.Notification) != 0 || b.store.count(store.Due) != 0 {
 		t.Error("acknowledged notification is still stored")
 	}
-	b.clock.advance(time.Hour)
+	b.clock.Advance(time.Hour)
 	b.due()
 	b.silence()
 }
@@ -170,10 +170,10 @@ func TestNotifExpiration(t *testing.T) {
 	b.subscribe(primary, "e", "ValueChange", "Device.DeviceInfo.FriendlyName", kv{"NotifRetry", "true", true}, kv{"NotifExpiration", "20", true})
 	b.change("Device.DeviceInfo.FriendlyName", "x")
 	b.notify(primary)
-	b.clock.advance(11 * time.Second)
+	b.clock.Advance(11 * time.Second)
 	b.due()
 	b.notify(primary)
-	b.clock.advance(20 * time.Second)
+	b.clock.Advance(20 * time.Second)
 	b.due()
 	b.silence()
 	if b.store.count(store.Notification) != 0 || b.store.count(store.Due) != 0 {
@@ -203,12 +203,12 @@ func TestTimeToLive(t *testing.T) {
 	if w := b.model.watching(); !slices.Equal(w, []string{"Device.DeviceInfo.FriendlyName"}) {
 		t.Errorf("watched %v", w)
 	}
-	b.clock.advance(19 * time.Second)
+	b.clock.Advance(19 * time.Second)
 	b.due()
 	if v := b.value(s + "ID"); v != "ttl" {
 		t.Fatalf("gone too early: %s", v)
 	}
-	b.clock.advance(2 * time.Second)
+	b.clock.Advance(2 * time.Second)
 	b.due()
 	if v := b.value(s + "ID"); v != "!7026" {
 		t.Errorf("still there: %s", v)
@@ -274,10 +274,10 @@ func TestPeriodic(t *testing.T) {
 	b.subscribe(primary, "p", "Event", "Device.LocalAgent.Periodic!")
 	b.restart()
 	for range 3 {
-		b.clock.advance(59 * time.Second)
+		b.clock.Advance(59 * time.Second)
 		b.due()
 		b.silence()
-		b.clock.advance(time.Second)
+		b.clock.Advance(time.Second)
 		b.due()
 		n, _ := b.notify(primary)
 		if e := n.GetEvent(); e.GetObjPath() != "Device.LocalAgent." || e.GetEventName() != "Periodic!" {
@@ -286,7 +286,7 @@ func TestPeriodic(t *testing.T) {
 	}
 	b.silence()
 	b.ask(primary, deleteReq(false, subscriptions+"*."))
-	b.clock.advance(time.Hour)
+	b.clock.Advance(time.Hour)
 	b.due()
 	b.silence()
 	if b.store.count(store.Due) != 0 {
@@ -333,16 +333,16 @@ func TestOnBoardRequest(t *testing.T) {
 	if v := b.value(row + "OnBoardingComplete"); v != "false" { // 1.101
 		t.Errorf("OnBoardingComplete %s", v)
 	}
-	b.clock.advance(61 * time.Second) // 1.102
+	b.clock.Advance(61 * time.Second) // 1.102
 	b.due()
 	b.acknowledge(primary, run())
 	b.ask(primary, setReq(false, update(row, kv{"OnBoardingComplete", "true", true})))
-	b.clock.advance(time.Hour)
+	b.clock.Advance(time.Hour)
 	b.due()
 	b.silence()
 	b.ask(primary, setReq(false, update(row, kv{"OnBoardingComplete", "false", true}, kv{"OnBoardingRestartTime", "0", true}))) // R-NOT.5.3
 	b.acknowledge(primary, run())
-	b.clock.advance(time.Hour) // 1.103
+	b.clock.Advance(time.Hour) // 1.103
 	b.due()
 	b.silence()
 }
@@ -371,7 +371,7 @@ func TestHosted(t *testing.T) {
 	if err := b.host.Forget(t.Context(), testAgent); err != nil {
 		t.Fatal(err)
 	}
-	b.clock.advance(time.Hour)
+	b.clock.Advance(time.Hour)
 	b.due()
 	b.silence()
 	if b.store.count(store.Notification)+b.store.count(store.Due) != 0 {

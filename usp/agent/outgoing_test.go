@@ -33,7 +33,7 @@ func TestSlowControllerDelaysNoOther(t *testing.T) {
 					t.Errorf("got %v", n)
 				}
 			}
-			b.clock.advance(2 * time.Minute)
+			b.clock.Advance(2 * time.Minute)
 			b.due()
 			if body := b.ask(secondary, setReq(false, update("Device.LocalAgent.Controller.2.", kv{"ProvisioningCode", "changed", true}))); body.GetResponse() == nil {
 				t.Errorf("got %v", body)

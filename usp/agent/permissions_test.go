@@ -280,7 +280,7 @@ func TestNotificationsFollowTheRole(t *testing.T) {
 	}
 	b.ask(primary, deleteReq(false, right))
 	b.change("Device.WiFi.SSID.{i}.SSID", "b", 1)
-	b.clock.advance(time.Hour)
+	b.clock.Advance(time.Hour)
 	b.due()
 	b.silence()
 	left, err := b.host.loadWaiting(context.Background(), testAgent)

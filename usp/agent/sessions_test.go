@@ -341,7 +341,7 @@ func TestSessionAfterRestart(t *testing.T) {
 	b.restart()
 	c.say(&usppb.Msg{Header: &usppb.Header{MsgId: "lost"}, Body: &usppb.Body{MsgBody: &usppb.Body_Request{Request: getReq(modelName)}}})
 	b.settle()
-	b.clock.advance(2 * time.Second)
+	b.clock.Advance(2 * time.Second)
 	b.host.sessions.Pass()
 	r := b.next("another session", func(s sentRecord) bool { return s.record.GetSessionContext() != nil }).record
 	if id := r.GetSessionContext().GetSessionId(); id == old || r.GetSessionContext().GetSequenceId() != 1 {

@@ -13,14 +13,14 @@ func TestScheduleTimer(t *testing.T) {
 	b := newBench(t)
 	b.subscribe(primary, "done", "OperationComplete", timerCommand)
 	row := operateResults(t, b.ask(primary, operateReq(timerCommand, "k", true, map[string]string{"DelaySeconds": "30", "Unknown": "x"})))[0].GetReqObjPath()
-	b.clock.advance(29 * time.Second)
+	b.clock.Advance(29 * time.Second)
 	b.due()
 	b.restart()
 	b.silence()
 	if v := b.value(row + "Status"); v != "Active" {
 		t.Fatalf("Status is %s", v)
 	}
-	b.clock.advance(2 * time.Second)
+	b.clock.Advance(2 * time.Second)
 	b.due()
 	n, _ := b.notify(primary)
 	if c := n.GetOperComplete(); c.GetCommandName() != "ScheduleTimer()" || c.GetObjPath() != "Device." || c.GetCommandKey() != "k" || c.GetReqOutputArgs() == nil {
@@ -29,7 +29,7 @@ func TestScheduleTimer(t *testing.T) {
 	if v := b.value(row + "Status"); v != "!7026" {
 		t.Errorf("the row is still there: %s", v)
 	}
-	b.clock.advance(time.Minute)
+	b.clock.Advance(time.Minute)
 	b.due()
 	b.silence()
 }
@@ -46,7 +46,7 @@ func TestCancelTimer(t *testing.T) {
 	if n, _ := b.notify(primary); n.GetOperComplete().GetCmdFailure().GetErrCode() != 7023 {
 		t.Errorf("got %v", n)
 	}
-	b.clock.advance(time.Minute)
+	b.clock.Advance(time.Minute)
 	b.due()
 	b.silence()
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/uspbridge/uspbridge/store/bolt"
+	"github.com/uspbridge/uspbridge/test/clock"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp"
 	"github.com/uspbridge/uspbridge/usp/record"
@@ -141,31 +142,13 @@ type claims struct{}
 
 func (claims) Hosted(_ context.Context, id usp.EndpointID) (bool, error) { return id == bridged, nil }
 
-// clock is a time that tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) pass(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // rig is a relay between fakes.
 type rig struct {
 	*Relay
 	t           testing.TB
 	file        string
 	cfg         Config
-	clock       *clock
+	clock       *clock.Clock
 	ws          *transport
 	mqtt, stomp broker
 	next        next
@@ -179,7 +162,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{
-		t: t, file: filepath.Join(t.TempDir(), "store"), clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)},
+		t: t, file: filepath.Join(t.TempDir(), "store"), clock: clock.At(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)),
 		ws: newTransport(mtp.WebSocket), mqtt: broker{newTransport(mtp.MQTT)}, stomp: broker{newTransport(mtp.STOMP)},
 		next: next{make(chan mtp.Inbound, 1000)},
 	}

@@ -121,14 +121,14 @@ func TestWaitingIsBounded(t *testing.T) {
 func TestWaitingEnds(t *testing.T) {
 	r := sleeper(t, HoldConfig{Expiry: time.Hour})
 	r.write("000")
-	r.clock.pass(time.Minute)
+	r.clock.Advance(time.Minute)
 	r.write("001")
-	r.clock.pass(time.Hour - time.Minute)
+	r.clock.Advance(time.Hour - time.Minute)
 	r.sweep(t.Context())
 	if n, _ := r.held.of(native); n != 1 {
 		t.Errorf("%d records wait, want 1", n)
 	}
-	r.clock.pass(time.Minute) // nobody has swept since
+	r.clock.Advance(time.Minute) // nobody has swept since
 	r.wakeUp("back")
 	r.lanes.wait()
 	if got := r.await(r.ws); got.to != controller {

@@ -218,7 +218,7 @@ func TestAConflictIsShown(t *testing.T) {
 	}
 	for _, id := range []string{"1", "2"} {
 		r.receive(overBroker(mtp.MQTT, "home", message(t, bridged, controller, id)))
-		r.clock.pass(time.Second)
+		r.clock.Advance(time.Second)
 	}
 	want := Conflict{Protocol: mtp.MQTT, Address: "home", Records: 2, Last: r.clock.Now().Add(-time.Second)}
 	if got, ok := r.Conflict(bridged); !ok || got != want {
@@ -279,7 +279,7 @@ func TestConnectRecords(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.clock.pass(time.Minute)
+			r.clock.Advance(time.Minute)
 			r.receive(a.in(rec, native))
 			got := r.await(c.on)
 			d := decode(t, got.record)

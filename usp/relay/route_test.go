@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/uspbridge/uspbridge/test/clock"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp"
 	"github.com/uspbridge/uspbridge/usp/usppb"
@@ -53,7 +54,7 @@ func TestAnEndpointThatMovesIsFollowed(t *testing.T) {
 	// The old connection ends after the new one has begun.
 	r.Connected(native, "", connection("n2"))
 	r.Disconnected(native, "", connection("n1"))
-	r.clock.pass(1000 * time.Hour) // a connection does not expire
+	r.clock.Advance(1000 * time.Hour) // a connection does not expire
 	if at := r.ask("d", r.ws); at != connection("n2") {
 		t.Errorf("connected again, at %+v", at)
 	}
@@ -67,7 +68,7 @@ func TestConnectionsToSeveralControllers(t *testing.T) {
 	const second = usp.EndpointID("proto::controller-2")
 	r := newRig(t, nil)
 	r.Connected(native, controller, connection("to 1"))
-	r.clock.pass(time.Second)
+	r.clock.Advance(time.Second)
 	r.Connected(native, second, connection("to 2"))
 	if at := r.ask("a", r.ws); at != connection("to 1") {
 		t.Errorf("the first controller's record goes to %+v", at)
@@ -88,9 +89,9 @@ func TestRoutesExpire(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Expiry = time.Hour })
 	r.receive(overBroker(mtp.MQTT, "home", message(t, native, controller, "1")))
 	r.idle() // the controller is not there
-	r.clock.pass(time.Hour - 1)
+	r.clock.Advance(time.Hour - 1)
 	r.ask("a", r.mqtt.transport)
-	r.clock.pass(1)
+	r.clock.Advance(1)
 	r.receive(overSocket("controller", controller, message(t, controller, native, "b")))
 	r.idle()
 	if n := testutil.ToFloat64(r.metrics.dropped.WithLabelValues(droppedUnreachable)); n != 2 { // the first had nobody to go to
@@ -217,14 +218,14 @@ func TestALoopEnds(t *testing.T) {
 		}
 	}
 	r.idle()
-	r.clock.pass(2 * markWindow)
+	r.clock.Advance(2 * markWindow)
 	r.receive(overBroker(mtp.MQTT, "controller", rec))
 	r.await(r.ws)
 	r.idle()
 }
 
 func TestMarksAreBounded(t *testing.T) {
-	c := &clock{now: time.Unix(1000, 0)}
+	c := clock.At(time.Unix(1000, 0))
 	m := newMarks(c.Now)
 	for i := range uint64(5 * maxMarks) {
 		m.add(i)

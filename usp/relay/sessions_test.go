@@ -249,7 +249,7 @@ func TestSessionsEndWithTheAgent(t *testing.T) {
 	s.hear(native)
 	s.settle(t.Context())
 	s.wants("while it is there", native)
-	s.clock.pass(time.Hour)
+	s.clock.Advance(time.Hour)
 	s.settle(t.Context())
 	s.wants("at the first sweep without it", native)
 	s.settle(t.Context())
@@ -290,7 +290,7 @@ func TestSessionsOfAgentsThatSleep(t *testing.T) {
 	})
 	s.hear(native)
 	via := s.open(native)
-	s.clock.pass(2 * time.Hour)
+	s.clock.Advance(2 * time.Hour)
 	s.settle(t.Context())
 	s.settle(t.Context())
 	s.wants("while it sleeps", native)
@@ -306,7 +306,7 @@ func TestSessionsOfAgentsThatSleep(t *testing.T) {
 	if got := s.await(s.mqtt.transport); got.record != string(rec) {
 		t.Errorf("awake, it gets %+v", got)
 	}
-	s.clock.pass(3 * time.Hour)
+	s.clock.Advance(3 * time.Hour)
 	s.settle(t.Context())
 	s.settle(t.Context())
 	s.wants("when nothing would wait any more")
@@ -379,7 +379,7 @@ func TestAControllerThatConnectsItself(t *testing.T) {
 		}
 	}
 	tell(connection("its own"))
-	s.clock.pass(time.Second)
+	s.clock.Advance(time.Second)
 	via := s.open(native)
 	s.receive(mtp.Inbound{Record: message(t, controller, native, "1"), Reply: via, Peer: controller, Local: native})
 	s.await(s.mqtt.transport)

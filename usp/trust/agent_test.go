@@ -61,7 +61,7 @@ func TestCertificateLasts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.now.set(b.now.Now().Add(life * 6 / 10))
+	b.now.Set(b.now.Now().Add(life * 6 / 10))
 	again, err := restarted.Certificate(context.Background(), testAgent)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestCertificateLasts(t *testing.T) {
 	if !again.Leaf.Equal(first.Leaf) {
 		t.Error("the certificate was replaced in the middle of its life")
 	}
-	b.now.set(b.now.Now().Add(life / 10))
+	b.now.Set(b.now.Now().Add(life / 10))
 	next := b.certificate(t, testAgent)
 	if next.Leaf.Equal(first.Leaf) || bytes.Equal(next.Leaf.RawSubjectPublicKeyInfo, first.Leaf.RawSubjectPublicKeyInfo) {
 		t.Error("the certificate was not renewed with another key when a third of its life was left")
@@ -130,7 +130,7 @@ func TestKeysAreSealed(t *testing.T) {
 // TestCertificateClockUnset: nothing is issued that would have begun in 1970.
 func TestCertificateClockUnset(t *testing.T) {
 	b := newBench(t)
-	b.now.set(time.Unix(1000, 0))
+	b.now.Set(time.Unix(1000, 0))
 	if c, err := b.Certificate(context.Background(), testAgent); err == nil {
 		t.Errorf("a certificate from %s was issued", c.Leaf.NotBefore)
 	}

@@ -53,14 +53,14 @@ func TestHandOff(t *testing.T) {
 		t.Errorf("%+v, %v; want the certificate and no request", held, err)
 	}
 
-	b.now.set(time.Now().Add(25 * time.Hour))
+	b.now.Set(time.Now().Add(25 * time.Hour))
 	if got := b.certificate(t, testAgent); !got.Leaf.Equal(first) {
 		t.Error("the old certificate is not used while the next one waits")
 	}
 	if held, err = b.Show(ctx, testAgent); err != nil || held.Request == nil || string(held.Request) == string(request) {
 		t.Errorf("no new request near the end (%v)", err)
 	}
-	b.now.set(time.Now().Add(31 * time.Hour))
+	b.now.Set(time.Now().Add(31 * time.Hour))
 	if _, err := b.Certificate(ctx, testAgent); !errors.Is(err, ErrWaiting) {
 		t.Errorf("%v after the end, want %v", err, ErrWaiting)
 	}

@@ -50,7 +50,7 @@ func TestRevoke(t *testing.T) {
 	if b.certificate(t, testAgent).Leaf.Equal(first) {
 		t.Error("the revoked certificate is still in use")
 	}
-	b.now.set(first.NotAfter.Add(time.Second))
+	b.now.Set(first.NotAfter.Add(time.Second))
 	if got := b.serials(t); got != nil {
 		t.Errorf("revoked %v, though it has ended", got)
 	}

@@ -5,13 +5,13 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/store/bolt"
 	"github.com/uspbridge/uspbridge/store/seal"
+	"github.com/uspbridge/uspbridge/test/clock"
 	"github.com/uspbridge/uspbridge/usp"
 )
 
@@ -27,25 +27,7 @@ type bench struct {
 	plain store.Store // as it is on disk
 	book  *book
 	files *files
-	now   *clock
-}
-
-// clock is a time that tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
+	now   *clock.Clock
 }
 
 // files are the authorities of the configuration.
@@ -98,7 +80,7 @@ func newBench(t testing.TB, change ...func(*Config)) *bench {
 	})
 	b := &bench{
 		store: seal.Store(st, seal.Random(), slog.New(slog.DiscardHandler), store.Certificate), plain: st,
-		book: &book{}, files: &files{}, now: &clock{now: time.Now().Truncate(time.Second)},
+		book: &book{}, files: &files{}, now: clock.At(time.Now().Truncate(time.Second)),
 	}
 	cfg := Config{Store: b.store, Authorities: b.files, Now: b.now.Now}
 	for _, c := range change {

@@ -124,7 +124,7 @@ func TestVerify(t *testing.T) {
 			b := newBench(t)
 			*b.files, b.book.known = tt.files, tt.known
 			if !tt.at.IsZero() {
-				b.now.set(tt.at)
+				b.now.Set(tt.at)
 			}
 			peer := tt.peer
 			if peer == "" {

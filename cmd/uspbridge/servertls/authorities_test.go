@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/servertls"
+	"github.com/uspbridge/uspbridge/test/clock"
 	"github.com/uspbridge/uspbridge/test/pki"
 )
 
@@ -23,7 +24,7 @@ func TestAuthorities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := &clock{now: time.Now()}
+	now := clock.At(time.Now())
 	a, err := servertls.NewAuthorities(servertls.AuthoritiesConfig{
 		Name: "peers", CAs: []string{cas}, CRLs: []string{crl}, Log: slog.New(slog.DiscardHandler), Metrics: metrics, Now: now.Now,
 	})
@@ -39,13 +40,13 @@ func TestAuthorities(t *testing.T) {
 	}
 	check("at the start", 1, false)
 	pki.WriteFile(t, crl, first.CRL(time.Now().Add(time.Hour), leaf))
-	now.forward(time.Minute)
+	now.Advance(time.Minute)
 	check("with a new list", 1, true)
 	pki.WriteFile(t, cas, append(first.PEM(), second.PEM()...))
-	now.forward(time.Minute)
+	now.Advance(time.Minute)
 	check("with another CA", 2, true)
 	pki.WriteFile(t, cas, []byte("nothing"))
-	now.forward(time.Minute)
+	now.Advance(time.Minute)
 	check("with a broken file", 2, true)
 	if err := servertls.CheckAuthorities([]string{cas}, nil); err == nil {
 		t.Error("the broken file is found good")

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/servertls"
+	"github.com/uspbridge/uspbridge/test/clock"
 	"github.com/uspbridge/uspbridge/test/pki"
 )
 
@@ -45,24 +46,6 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// clock is a time that tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) forward(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // listener is an HTTPS server that answers with the version, and whether the
 // session was resumed.
 type listener struct {
@@ -72,7 +55,7 @@ type listener struct {
 	clientCA   *pki.CA
 	addr       string
 	log        syncBuffer
-	clock      clock
+	clock      *clock.Clock
 	registry   *prometheus.Registry
 	serverPair *pki.Pair
 }
@@ -82,7 +65,7 @@ func listen(t *testing.T, change func(l *listener)) *listener {
 	t.Helper()
 	dir := t.TempDir()
 	l := &listener{t: t, serverCA: pki.NewCA(t, "server CA"), clientCA: pki.NewCA(t, "CPE CA"), registry: prometheus.NewRegistry()}
-	l.clock.now = time.Now()
+	l.clock = clock.At(time.Now())
 	metrics, err := servertls.NewMetrics(l.registry)
 	if err != nil {
 		t.Fatal(err)
@@ -292,7 +275,7 @@ func TestFailuresDoNotFloodTheLog(t *testing.T) {
 	if n := strings.Count(l.log.String(), "level=WARN msg=\"TLS handshake failed\""); n != 1 {
 		t.Errorf("%d warnings, want 1: %s", n, &l.log)
 	}
-	l.clock.forward(11 * time.Second)
+	l.clock.Advance(11 * time.Second)
 	_, _ = l.get(&tls.Config{})
 	until(t, "the next warning", func() bool { return strings.Contains(l.log.String(), "unlogged=4") })
 }
@@ -343,15 +326,15 @@ func TestReload(t *testing.T) {
 	cert, key := other.IssueRSA(x509.Certificate{Subject: pkix.Name{CommonName: "renewed"}}).PEM()
 	pki.WriteFile(t, l.cfg.Cert, cert)
 	l.ok(client, "TLS 1.3") // nobody looks yet
-	l.clock.forward(3 * time.Second)
+	l.clock.Advance(3 * time.Second)
 	l.ok(client, "TLS 1.3")
-	l.clock.forward(3 * time.Second)
+	l.clock.Advance(3 * time.Second)
 	l.ok(client, "TLS 1.3")
 	if n := strings.Count(l.log.String(), "changed TLS files cannot be used"); n != 1 {
 		t.Errorf("the broken pair is logged %d times, want once: %s", n, &l.log)
 	}
 	pki.WriteFile(t, l.cfg.Key, key)
-	l.clock.forward(3 * time.Second)
+	l.clock.Advance(3 * time.Second)
 	client = shows(l.clientCA.Client("x"))
 	client.RootCAs, client.ClientSessionCache = other.Pool(), tls.NewLRUClientSessionCache(1)
 
@@ -359,7 +342,7 @@ func TestReload(t *testing.T) {
 	l.ok(client, "resumed=false")
 	l.ok(client, "resumed=true")
 	pki.WriteFile(t, l.cfg.ClientCA, other.PEM())
-	l.clock.forward(3 * time.Second)
+	l.clock.Advance(3 * time.Second)
 	if got, err := l.get(client); err == nil {
 		t.Errorf("a client of the former CA got %s", got)
 	}
@@ -384,7 +367,7 @@ func TestRevocation(t *testing.T) {
 	revoked := l.clientCA.Client("other")
 	pair := &pki.Pair{Cert: leaf(t, bad)}
 	pki.WriteFile(t, l.cfg.ClientCRL, l.clientCA.CRL(time.Now().Add(-time.Minute), pair, revoked))
-	l.clock.forward(3 * time.Second)
+	l.clock.Advance(3 * time.Second)
 	if got, err := l.get(bad); err == nil {
 		t.Errorf("a revoked client got %s", got)
 	}
