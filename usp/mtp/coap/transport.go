@@ -40,6 +40,7 @@ type Transport struct {
 	stop    context.CancelFunc
 	handler mtp.Handler // set once, by Serve
 	running sync.WaitGroup
+	asked   answering
 
 	mu      sync.Mutex
 	served  bool
@@ -110,7 +111,10 @@ func (t *Transport) Serve(ctx context.Context, h mtp.Handler) error {
 	t.meter.Up()
 	close(t.ready)
 	t.cfg.Log.Info("USP CoAP server listens", "address", t.addr.String(), "path", t.cfg.Path, "dtls", t.cfg.Secure)
-	defer context.AfterFunc(ctx, stop)()
+	defer context.AfterFunc(ctx, func() {
+		t.asked.end()
+		stop()
+	})()
 	err = serve()
 	t.meter.Down(nil)
 	if ctx.Err() == nil && err != nil {
@@ -156,7 +160,8 @@ func (t *Transport) common() []option {
 }
 
 func udpOptions(t *Transport) []udpserver.Option {
-	all := []udpserver.Option{options.WithHandlerFunc(t.handle), options.WithOnNewConn(t.arrived), options.WithRequestMonitor(t.monitor)}
+	all := []udpserver.Option{options.WithHandlerFunc(t.handle), options.WithProcessReceivedMessageFunc(t.asked.process),
+		options.WithOnNewConn(t.arrived), options.WithRequestMonitor(t.monitor)}
 	for _, o := range t.common() {
 		all = append(all, o)
 	}
@@ -164,7 +169,8 @@ func udpOptions(t *Transport) []udpserver.Option {
 }
 
 func dtlsOptions(t *Transport) []dtlsserver.Option {
-	all := []dtlsserver.Option{options.WithHandlerFunc(t.handle), options.WithOnNewConn(t.arrived), options.WithRequestMonitor(t.monitor)}
+	all := []dtlsserver.Option{options.WithHandlerFunc(t.handle), options.WithProcessReceivedMessageFunc(t.asked.process),
+		options.WithOnNewConn(t.arrived), options.WithRequestMonitor(t.monitor)}
 	for _, o := range t.common() {
 		all = append(all, o)
 	}

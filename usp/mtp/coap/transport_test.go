@@ -259,6 +259,58 @@ func TestDuplicatesAreAnsweredAndNotTaken(t *testing.T) { // RFC 7252 4.5
 	}
 }
 
+// slow is a handler that takes a record when it is let.
+type slow struct {
+	*mtptest.Recorder
+	asked, let chan struct{}
+}
+
+func (s slow) Receive(in mtp.Inbound) error {
+	s.asked <- struct{}{}
+	<-s.let
+	return s.Recorder.Receive(in)
+}
+
+// TestAnswersBeforeTheEnd: a record that was taken is confirmed, however soon the
+// server ends, and none is taken behind.
+func TestAnswersBeforeTheEnd(t *testing.T) {
+	h := slow{mtptest.NewRecorder(), make(chan struct{}, 1), make(chan struct{})}
+	tr, err := New(Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- tr.Serve(ctx, h) }()
+	mtptest.Wait(t, tr.Ready(), "the socket")
+	taken, late := rawSocket(t, tr), rawSocket(t, tr)
+	if _, err := taken.Write(rawPost(t, 1, 1, []byte("taken"), nil)); err != nil {
+		t.Fatal(err)
+	}
+	mtptest.Wait(t, h.asked, "the record at its handler")
+	cancel()
+	mtptest.Until(t, "the server ends", func() bool {
+		tr.asked.mu.Lock()
+		defer tr.asked.mu.Unlock()
+		return tr.asked.ending != nil
+	})
+	if _, err := late.Write(rawPost(t, 2, 2, []byte("late"), nil)); err != nil {
+		t.Fatal(err)
+	}
+	close(h.let)
+	answer := make([]byte, 64)
+	if _, err := taken.Read(answer); err != nil || codes.Code(answer[1]) != codes.Changed {
+		t.Errorf("answered %x, %v", answer, err)
+	}
+	if err := mtptest.Wait(t, ended, "the end of the server"); err != nil {
+		t.Error(err)
+	}
+	if in := mtptest.Wait(t, h.In, "record"); string(in.Record) != "taken" || len(h.In) > 0 {
+		t.Errorf("received %q and %d more", in.Record, len(h.In))
+	}
+}
+
 func TestFloods(t *testing.T) {
 	t.Run("requests of one source", func(t *testing.T) {
 		h := mtptest.NewRecorder()
