@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
@@ -110,7 +109,7 @@ func (c *conn) flush() {
 		if err == nil {
 			continue
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
 			err = errSlow
 		}
 		c.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/paho"
+	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/uspbridge/uspbridge/usp/mtp/broker"
@@ -194,6 +195,42 @@ func TestSlowConsumer(t *testing.T) {
 		mtptest.Wait(t, agent.messages, "message for the quick one")
 		return sum(t, metrics, "uspbridge_broker_slow_clients_total") > 0
 	})
+}
+
+// TestUnread: who has stopped reading is cut off in time, also if nothing more is for
+// it, and whatever it speaks through.
+func TestUnread(t *testing.T) {
+	metrics := prometheus.NewRegistry()
+	b := start(t, broker.Config{MaxPending: 64 << 20, WriteTimeout: 300 * time.Millisecond, Registerer: metrics})
+	ctl := b.connect(t, as("controller"))
+	payload := bytes.Repeat([]byte("x"), 200<<10)
+	topic := "usp/agent/" + string(native)
+	in := append(connect311("slow", "native", password), "\x82"+string(rune(len(topic)+5))+"\x00\x01\x00"+string(rune(len(topic)))+topic+"\x00"...)
+	for i, enter := range []func() error{
+		func() error {
+			_, err := dial(t, b.address).Write(in)
+			return err
+		},
+		func() error {
+			d := websocket.Dialer{Subprotocols: []string{"mqtt"}}
+			ws, _, err := d.Dial("ws://"+b.websocket, nil)
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { ws.Close() })
+			return ws.WriteMessage(websocket.BinaryMessage, in)
+		},
+	} {
+		if err := enter(); err != nil {
+			t.Fatal(err)
+		}
+		mtptest.Until(t, "it is in", func() bool { return sum(t, metrics, "uspbridge_broker_sessions") == 2 })
+		for range 150 { // more than sockets hold
+			ctl.publish(topic, payload, nil)
+		}
+		mtptest.Until(t, "it is cut off", func() bool { return sum(t, metrics, "uspbridge_broker_slow_clients_total") == float64(i+1) })
+		mtptest.Until(t, "it is gone", func() bool { return sum(t, metrics, "uspbridge_broker_sessions") == 1 })
+	}
 }
 
 func TestBounds(t *testing.T) {

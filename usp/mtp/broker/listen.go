@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -150,6 +151,14 @@ type wsStream struct {
 	net.Conn
 	ws      *websocket.Conn
 	message io.Reader // what is left of the message being read
+	by      atomic.Pointer[time.Time]
+}
+
+// SetWriteDeadline holds for a write under way, and for the next, at which the
+// WebSocket would put its own in place of it.
+func (s *wsStream) SetWriteDeadline(t time.Time) error {
+	s.by.Store(&t)
+	return s.Conn.SetWriteDeadline(t)
 }
 
 // ConnectionState is that of TLS below; without TLS it is empty.
@@ -185,6 +194,11 @@ func (s *wsStream) Read(p []byte) (int, error) {
 
 // Write writes p as one message.
 func (s *wsStream) Write(p []byte) (int, error) {
+	if by := s.by.Load(); by != nil {
+		if err := s.ws.SetWriteDeadline(*by); err != nil {
+			return 0, err
+		}
+	}
 	if err := s.ws.WriteMessage(websocket.BinaryMessage, p); err != nil {
 		return 0, err
 	}
