@@ -14,11 +14,24 @@ import (
 // wsConn is a byte stream over the binary frames of a WebSocket (MQTT 5, 6.0).
 type wsConn struct {
 	ws      *websocket.Conn
+	below   net.Conn
 	message io.Reader // what is left of the message being read
 }
 
+// unhurried keeps the WebSocket's own deadlines, which cannot be moved during a write,
+// from the connection below, where they can.
+type unhurried struct{ net.Conn }
+
+func (unhurried) SetWriteDeadline(time.Time) error { return nil }
+
 func dialWebSocket(ctx context.Context, url string, config *tls.Config) (*wsConn, error) {
+	c := new(wsConn)
 	d := websocket.Dialer{TLSClientConfig: config, Subprotocols: []string{"mqtt"}}
+	d.NetDialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		var err error
+		c.below, err = new(net.Dialer).DialContext(ctx, network, address)
+		return unhurried{c.below}, err
+	}
 	ws, resp, err := d.DialContext(ctx, url, nil)
 	if err != nil {
 		if resp != nil {
@@ -26,7 +39,8 @@ func dialWebSocket(ctx context.Context, url string, config *tls.Config) (*wsConn
 		}
 		return nil, err
 	}
-	return &wsConn{ws: ws}, nil
+	c.ws = ws
+	return c, nil
 }
 
 func (c *wsConn) Read(p []byte) (int, error) {
@@ -59,7 +73,7 @@ func (c *wsConn) Close() error                       { return c.ws.Close() }
 func (c *wsConn) LocalAddr() net.Addr                { return c.ws.LocalAddr() }
 func (c *wsConn) RemoteAddr() net.Addr               { return c.ws.RemoteAddr() }
 func (c *wsConn) SetReadDeadline(t time.Time) error  { return c.ws.SetReadDeadline(t) }
-func (c *wsConn) SetWriteDeadline(t time.Time) error { return c.ws.SetWriteDeadline(t) }
+func (c *wsConn) SetWriteDeadline(t time.Time) error { return c.below.SetWriteDeadline(t) }
 func (c *wsConn) SetDeadline(t time.Time) error {
 	if err := c.SetReadDeadline(t); err != nil {
 		return err
