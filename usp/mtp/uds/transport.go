@@ -121,8 +121,8 @@ func (t *Transport) accept(ctx context.Context, listener *net.UnixListener) erro
 		return nil
 	}
 	t.cfg.Log.Info("USP listens at a Unix domain socket", "path", t.cfg.Listen, "mode", fmt.Sprintf("%o", uint32(t.cfg.Mode)))
-	stop := context.AfterFunc(ctx, func() { listener.Close() }) //nolint:errcheck // closing is all that is left
-	defer stop()
+	defer context.AfterFunc(ctx, func() { listener.Close() })() //nolint:errcheck // closing is all that is left
+	defer listener.Close()                                      //nolint:errcheck // a connection may have come before the other
 	for {
 		nc, err := listener.AcceptUnix()
 		if ctx.Err() != nil {
