@@ -156,24 +156,15 @@ func TestIdentityByRecord(t *testing.T) {
 // certificate goes to no other that claims to be it, and does not end its session.
 func TestClaimIsNotServed(t *testing.T) {
 	s := serveSecured(t, func(*Config) {})
-	known := func(n int) {
-		t.Helper()
-		mtptest.Until(t, "the connection can be found", func() bool {
-			found := s.index.of(ends{peer: controller})
-			found.mu.RLock()
-			defer found.mu.RUnlock()
-			return len(found.byEnds[ends{peer: controller}]) == n
-		})
-	}
 	claimed, _ := s.dial(t, "/usp?eid=proto::controller-1")
-	known(1)
+	found(t, s.Server, "", 1)
 	if err := s.Send(t.Context(), agentA, controller, mtp.Address{}, []byte("x")); !errors.Is(err, mtp.ErrUnreachable) {
 		t.Errorf("sent to one that claims to be the controller: %v", err)
 	}
 	proven, _ := s.dial(t, "/usp", controller)
-	known(2)
+	found(t, s.Server, "", 2)
 	late, _ := s.dial(t, "/usp?eid=proto::controller-1")
-	known(3)
+	found(t, s.Server, "", 3)
 	if err := s.Send(t.Context(), agentA, controller, mtp.Address{}, []byte("y")); err != nil {
 		t.Fatal(err)
 	}

@@ -90,19 +90,33 @@ func sampleRecord(t testing.TB, from, to usp.EndpointID) []byte {
 	return rec
 }
 
+// found waits until so many connections of the controller are found for an agent, or
+// for any. The Handler is told of a connection before.
+func found(t *testing.T, s *Server, local usp.EndpointID, n int) {
+	t.Helper()
+	e := ends{controller, local}
+	mtptest.Until(t, "the connection is found", func() bool {
+		in := s.index.of(e)
+		in.mu.RLock()
+		defer in.mu.RUnlock()
+		return len(in.byEnds[e]) == n
+	})
+}
+
 func TestSendFindsTheConnection(t *testing.T) {
 	h := mtptest.NewRecorder()
 	s := serve(t, Config{}, h)
-	open := func(path string) *websocket.Conn {
+	open := func(path string, local usp.EndpointID, n int) *websocket.Conn {
 		ws := mustDial(t, s, path)
-		mtptest.Wait(t, h.Opened, "Connected")
+		found(t, s, local, n)
 		return ws
 	}
-	toAny := open("/usp?eid=proto::controller-1")
-	toB := open("/usp/os::00259E-A%2520B?eid=proto::controller-1")
-	toAnyAgain := open("/usp?eid=proto::controller-1")
-	older := open("/usp/" + string(agentA) + "?eid=proto::controller-1")
-	newer := open("/usp/" + string(agentA) + "?eid=proto::controller-1")
+	toAny := open("/usp?eid=proto::controller-1", "", 1)
+	toB := open("/usp/os::00259E-A%2520B?eid=proto::controller-1", agentB, 1)
+	toAnyAgain := open("/usp?eid=proto::controller-1", "", 2)
+	older := open("/usp/"+string(agentA)+"?eid=proto::controller-1", agentA, 1)
+	newer := mustDial(t, s, "/usp/"+string(agentA)+"?eid=proto::controller-1")
+	older.SetReadDeadline(time.Now().Add(mtptest.Patience))
 	if _, _, err := older.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNormalClosure) { // R-WS.4
 		t.Errorf("the older session ended with %v", err)
 	}
@@ -294,7 +308,7 @@ func TestSlowReaderIsCutOff(t *testing.T) {
 	h := mtptest.NewRecorder()
 	s := serve(t, Config{WriteTimeout: 200 * time.Millisecond, MaxPending: 1 << 20}, h)
 	mustDial(t, s, "/usp?eid=proto::controller-1")
-	mtptest.Wait(t, h.Opened, "Connected")
+	found(t, s, "", 1)
 	rec := make([]byte, 1<<20)
 	deadline := time.Now().Add(mtptest.Patience)
 	for {
