@@ -152,10 +152,10 @@ func (l *configLoader) checkAuth(c CWMPConfig) {
 		l.wrong("cwmp.tls.client_auth", "%q is not for CPE; use require or request, and leave client_ca empty to ask for no certificates", a)
 	}
 	if err := acs.CheckRealm(c.Auth.Realm); err != nil {
-		l.wrong("cwmp.auth.realm", "%v", err)
+		l.invalid("cwmp.auth.realm", "%v", err)
 	}
 	if c.Auth.NonceLife == 0 {
-		l.wrong("cwmp.auth.nonce_life", "must be more than 0")
+		l.invalid("cwmp.auth.nonce_life", "must be more than 0")
 	}
 	const rules = "cwmp.auth.certificate.rules"
 	for i, r := range c.Auth.Certificate.Rules {

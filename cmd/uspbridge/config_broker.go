@@ -83,10 +83,10 @@ func (l *configLoader) checkEmbeddedBroker(c USPConfig) {
 		}
 	}
 	if b.Queue > broker.MaxQueue {
-		l.wrong(key+".queue", "%d is more than the broker can keep for one client, %d", b.Queue, broker.MaxQueue)
+		l.invalid(key+".queue", "%d is more than the broker can keep for one client, %d", b.Queue, broker.MaxQueue)
 	}
 	if b.KeepAlive < Duration(time.Second) || b.KeepAlive > Duration(65535*time.Second) {
-		l.wrong(key+".keep_alive", "%v is not 1s to 18h12m15s", b.KeepAlive)
+		l.invalid(key+".keep_alive", "%v is not 1s to 18h12m15s", b.KeepAlive)
 	}
 	if c.MTP.MQTT.embedded && !strings.Contains(c.MTP.MQTT.Topic, mtp.EndpointPlaceholder) {
 		l.wrong("usp.mtp.mqtt.topic", "%q is for all agents; on the embedded broker each needs its own: put {endpoint_id} into it", c.MTP.MQTT.Topic)

@@ -44,13 +44,13 @@ func (q *WillQoS) UnmarshalText(b []byte) error { return choose(q, b, "0", "1", 
 func (l *configLoader) checkMQTTConnections(c MQTTConfig) {
 	const key = "usp.mtp.mqtt."
 	if k := time.Duration(c.KeepAlive); k%time.Second != 0 || k == 0 || k > 65535*time.Second {
-		l.wrong(key+"keep_alive", "%v is not 1 to 65535 whole seconds", k)
+		l.invalid(key+"keep_alive", "%v is not 1 to 65535 whole seconds", k)
 	}
 	if time.Duration(c.SessionExpiry) == 0 {
-		l.wrong(key+"session_expiry", "must be more than 0: what is sent while the bridge is away is lost otherwise")
+		l.invalid(key+"session_expiry", "must be more than 0: what is sent while the bridge is away is lost otherwise")
 	}
 	if strings.ContainsAny(c.Will.Topic, "+#") {
-		l.wrong(key+"will.topic", "%q is not a topic; wildcards are not allowed", c.Will.Topic)
+		l.invalid(key+"will.topic", "%q is not a topic; wildcards are not allowed", c.Will.Topic)
 	}
 	if c.Will.Topic == "" && c.Will.Payload != "" {
 		l.wrong(key+"will.payload", "needs a will.topic")

@@ -41,7 +41,7 @@ func (l *configLoader) checkBulkData(c BulkDataConfig) {
 func (l *configLoader) checkAllow(key string, patterns []string) {
 	for i, pattern := range patterns {
 		if _, err := bulk.NewPolicy([]string{pattern}); err != nil {
-			l.wrong(fmt.Sprintf("%s[%d]", key, i), "%v", err)
+			l.invalid(fmt.Sprintf("%s[%d]", key, i), "%v", err)
 		}
 	}
 }

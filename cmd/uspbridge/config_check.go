@@ -21,7 +21,7 @@ import (
 // well-formed: values that do not go together, files that cannot be read.
 func (l *configLoader) check(c *Config) {
 	if c.DataDir == "" {
-		l.wrong("data_dir", "must not be empty: the bridge keeps its devices there")
+		l.invalid("data_dir", "must not be empty: the bridge keeps its devices there")
 	}
 	l.checkCWMP(c.CWMP)
 	l.checkWebSocket(c.USP.MTP.WebSocket)
@@ -34,7 +34,7 @@ func (l *configLoader) check(c *Config) {
 		l.checkSTOMP(c.USP.MTP.STOMP)
 	}
 	if _, err := translate.ParseEndpointTemplate(c.USP.EndpointID); err != nil {
-		l.wrong("usp.endpoint_id", "%v", err)
+		l.invalid("usp.endpoint_id", "%v", err)
 	}
 	l.checkRoles(c.USP)
 	l.checkControllers(c.USP)
@@ -46,11 +46,11 @@ func (l *configLoader) check(c *Config) {
 	l.checkUSPLimits(c.USP.Limits)
 	l.checkEmbeddedBroker(c.USP)
 	if c.Store.DSN != "" {
-		l.wrong("store.dsn", "is for the postgres driver, which is not built into this version")
+		l.invalid("store.dsn", "is for the postgres driver, which is not built into this version")
 	}
 	if c.Mappings.Dir != "" {
 		if err := readableDir(c.Mappings.Dir); err != nil {
-			l.wrong("mappings.dir", "%v", err)
+			l.invalid("mappings.dir", "%v", err)
 		}
 	}
 	l.checkConsole(c.Console)
@@ -61,7 +61,7 @@ const maxPollRate = 10_000
 
 func (l *configLoader) checkCWMP(c CWMPConfig) {
 	if c.Listen == "" {
-		l.wrong("cwmp.listen", "must not be empty: CPE have nowhere to inform to")
+		l.invalid("cwmp.listen", "must not be empty: CPE have nowhere to inform to")
 	}
 	l.checkListen("cwmp.listen", c.Listen)
 	l.checkServerTLS("cwmp.tls", c.TLS)
@@ -69,49 +69,49 @@ func (l *configLoader) checkCWMP(c CWMPConfig) {
 	l.checkConnectionRequest(c.ConnectionRequest)
 	l.checkNotification(c.Notification, c.Auth)
 	if c.Deadline == 0 {
-		l.wrong("cwmp.deadline", "must be more than 0")
+		l.invalid("cwmp.deadline", "must be more than 0")
 	}
 	// PeriodicInformInterval counts whole seconds, in 32 bits.
 	if i := time.Duration(c.InformInterval); i%time.Second != 0 || i/time.Second > math.MaxUint32 {
-		l.wrong("cwmp.inform_interval", "%v cannot be set on a CPE: want whole seconds, or 0s to leave each CPE its own", i)
+		l.invalid("cwmp.inform_interval", "%v cannot be set on a CPE: want whole seconds, or 0s to leave each CPE its own", i)
 	}
 	if i := time.Duration(c.Poll.Interval); i != 0 && i < translate.MinPollInterval {
-		l.wrong("cwmp.poll.interval", "%v is too short: want at least %v, or 0s not to poll", i, translate.MinPollInterval)
+		l.invalid("cwmp.poll.interval", "%v is too short: want at least %v, or 0s not to poll", i, translate.MinPollInterval)
 	}
 	if c.Poll.Rate == 0 || c.Poll.Rate > maxPollRate {
-		l.wrong("cwmp.poll.rate", "%d CPE a second: want 1 to %d; cwmp.poll.interval 0s turns polling off", c.Poll.Rate, maxPollRate)
+		l.invalid("cwmp.poll.rate", "%d CPE a second: want 1 to %d; cwmp.poll.interval 0s turns polling off", c.Poll.Rate, maxPollRate)
 	}
 	l.checkLimits(c.Limits)
 	l.checkFiles(c.Files)
 	if c.Upstream.URL != "" {
-		l.wrong("cwmp.upstream.url", "passing devices through to an existing ACS is not built into this version; leave it empty")
+		l.invalid("cwmp.upstream.url", "passing devices through to an existing ACS is not built into this version; leave it empty")
 	}
 }
 
 func (l *configLoader) checkFiles(c FilesConfig) {
 	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
 		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
-		l.wrong("cwmp.files.url", "is not the scheme and host that CPE use; write for example https://acs.example:7547")
+		l.invalid("cwmp.files.url", "is not the scheme and host that CPE use; write for example https://acs.example:7547")
 	}
 	if c.MaxUpload == 0 {
-		l.wrong("cwmp.files.max_upload", "must be more than 0")
+		l.invalid("cwmp.files.max_upload", "must be more than 0")
 	}
 	if c.MaxImage == 0 {
-		l.wrong("cwmp.files.max_image", "must be more than 0")
+		l.invalid("cwmp.files.max_image", "must be more than 0")
 	}
 	if c.MaxImages < c.MaxImage {
 		l.wrong("cwmp.files.max_images", "must be no less than cwmp.files.max_image, or that would not fit")
 	}
 	l.checkAllow("cwmp.files.allow", c.Allow)
 	if c.TokenLife == 0 {
-		l.wrong("cwmp.files.token_life", "must be more than 0")
+		l.invalid("cwmp.files.token_life", "must be more than 0")
 	}
 }
 
 func (l *configLoader) checkWebSocket(c WebSocketConfig) {
 	l.checkListen("usp.mtp.websocket.listen", c.Listen)
 	if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, "?#{} ") {
-		l.wrong("usp.mtp.websocket.path", "%q is not a URL path; write for example /usp", c.Path)
+		l.invalid("usp.mtp.websocket.path", "%q is not a URL path; write for example /usp", c.Path)
 	}
 	l.checkServerTLS("usp.mtp.websocket.tls", c.TLS)
 	l.checkWebSocketClient(c.Client)
@@ -121,7 +121,7 @@ func (l *configLoader) checkMQTT(c MQTTConfig) {
 	secure := !c.embedded && l.checkBroker("usp.mtp.mqtt.broker", c.Broker, []string{"tcp", "mqtt", "ws"}, []string{"ssl", "tls", "mqtts", "wss"})
 	l.checkClientTLS("usp.mtp.mqtt.tls", c.TLS, secure)
 	if c.Topic == "" || strings.ContainsAny(c.Topic, "+#") {
-		l.wrong("usp.mtp.mqtt.topic", "%q is not a topic; wildcards are not allowed, {endpoint_id} may stand in it", c.Topic)
+		l.invalid("usp.mtp.mqtt.topic", "%q is not a topic; wildcards are not allowed, {endpoint_id} may stand in it", c.Topic)
 	}
 	l.checkTemplate("usp.mtp.mqtt.topic", c.Topic)
 	l.checkMQTTConnections(c)
@@ -131,7 +131,7 @@ func (l *configLoader) checkSTOMP(c STOMPConfig) {
 	secure := l.checkBroker("usp.mtp.stomp.broker", c.Broker, []string{"tcp", "stomp"}, []string{"ssl", "tls", "stomps"})
 	l.checkClientTLS("usp.mtp.stomp.tls", c.TLS, secure)
 	if c.Destination == "" {
-		l.wrong("usp.mtp.stomp.destination", "must not be empty; write for example /queue/usp.agent.{endpoint_id}")
+		l.invalid("usp.mtp.stomp.destination", "must not be empty; write for example /queue/usp.agent.{endpoint_id}")
 	}
 	l.checkTemplate("usp.mtp.stomp.destination", c.Destination)
 	l.checkSTOMPConnections(c)
@@ -140,7 +140,7 @@ func (l *configLoader) checkSTOMP(c STOMPConfig) {
 // checkTemplate allows {endpoint_id} as the only placeholder.
 func (l *configLoader) checkTemplate(key, text string) {
 	if strings.ContainsAny(strings.ReplaceAll(text, "{endpoint_id}", ""), "{}") {
-		l.wrong(key, "%q: only {endpoint_id} can stand in braces", text)
+		l.invalid(key, "%q: only {endpoint_id} can stand in braces", text)
 	}
 }
 
@@ -148,11 +148,11 @@ func (l *configLoader) checkTemplate(key, text string) {
 func (l *configLoader) checkBroker(key, broker string, plain, secure []string) bool {
 	u, err := url.Parse(broker)
 	if err != nil {
-		l.wrong(key, "is not a URL; write for example tcp://127.0.0.1:1883")
+		l.invalid(key, "is not a URL; write for example tcp://127.0.0.1:1883")
 		return false
 	}
 	if u.User != nil {
-		l.wrong(key, "has credentials in it; put them into their own keys, which are never shown")
+		l.invalid(key, "has credentials in it; put them into their own keys, which are never shown")
 	}
 	for _, s := range secure {
 		if u.Scheme == s && u.Hostname() != "" {
@@ -164,7 +164,7 @@ func (l *configLoader) checkBroker(key, broker string, plain, secure []string) b
 			return false
 		}
 	}
-	l.wrong(key, "%q is not a broker's URL; want a scheme of %s and a host, for example tcp://127.0.0.1:1883",
+	l.invalid(key, "%q is not a broker's URL; want a scheme of %s and a host, for example tcp://127.0.0.1:1883",
 		u.Redacted(), strings.Join(append(plain, secure...), ", "))
 	return false
 }
@@ -174,7 +174,7 @@ func (l *configLoader) checkControllers(c USPConfig) {
 	for i, ctl := range c.Controllers {
 		key := fmt.Sprintf("usp.controllers[%d]", i)
 		if err := ctl.endpoint().Validate(); err != nil {
-			l.wrong(key+".endpoint_id", "%v", err)
+			l.invalid(key+".endpoint_id", "%v", err)
 		} else if first, ok := seen[ctl.EndpointID]; ok {
 			l.wrong(key+".endpoint_id", "%q is also usp.controllers[%d]", ctl.EndpointID, first)
 		} else {
@@ -228,7 +228,7 @@ func (l *configLoader) checkConsole(c ConsoleConfig) {
 		l.wrong("console.token", "must be set, since console.listen %q can be reached from other machines", c.Listen)
 	}
 	if n := len(c.Token); n > 0 && n < minToken {
-		l.wrong("console.token", "has %d characters; use at least %d, for example of `openssl rand -hex 16`", n, minToken)
+		l.invalid("console.token", "has %d characters; use at least %d, for example of `openssl rand -hex 16`", n, minToken)
 	}
 }
 
@@ -244,15 +244,15 @@ func (l *configLoader) checkListen(key, listen string) {
 	}
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		l.wrong(key, "%q is not an address; write for example :7547 or 127.0.0.1:7547", listen)
+		l.invalid(key, "%q is not an address; write for example :7547 or 127.0.0.1:7547", listen)
 		return
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65535 {
-		l.wrong(key, "%q is not a port; use a number from 0 to 65535", port)
+		l.invalid(key, "%q is not a port; use a number from 0 to 65535", port)
 	}
 	if host != "" && host != "localhost" && net.ParseIP(host) == nil {
 		if strings.ContainsAny(host, " /@") {
-			l.wrong(key, "%q is not a host", host)
+			l.invalid(key, "%q is not a host", host)
 		}
 	}
 }
@@ -289,7 +289,7 @@ func (l *configLoader) checkCA(key, file string) {
 		return
 	}
 	if _, err := readCA(file); err != nil {
-		l.wrong(key, "%v", err)
+		l.invalid(key, "%v", err)
 	}
 }
 

@@ -62,7 +62,7 @@ func (l *configLoader) checkLimits(c LimitsConfig) {
 		{"requests", c.Requests == 0}, {"queue", c.Queue == 0},
 	} {
 		if v.zero {
-			l.wrong(key+v.name, "must be more than 0")
+			l.invalid(key+v.name, "must be more than 0")
 		}
 	}
 	if c.Connections < c.Sessions {

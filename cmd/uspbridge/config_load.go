@@ -41,6 +41,7 @@ type problem struct {
 	origin string // "bridge.yaml:7", "environment USPBRIDGE_X", "flag --x", "" for a default
 	key    string
 	text   string
+	alone  bool // whatever the other keys say
 }
 
 func (p problem) String() string {
@@ -142,7 +143,13 @@ func (l *configLoader) wrong(key, format string, args ...any) {
 	for l.origins[at] == "" && strings.Contains(at, ".") {
 		at = at[:strings.LastIndexByte(at, '.')]
 	}
-	l.problems = append(l.problems, problem{l.origins[at], key, fmt.Sprintf(format, args...)})
+	l.problems = append(l.problems, problem{origin: l.origins[at], key: key, text: fmt.Sprintf(format, args...)})
+}
+
+// invalid is wrong for a value that is judged alone, whatever the other keys say.
+func (l *configLoader) invalid(key, format string, args ...any) {
+	l.wrong(key, format, args...)
+	l.problems[len(l.problems)-1].alone = l.origins[key] != ""
 }
 
 // readFile checks the YAML text against the shape of Config and returns it as a map.
@@ -170,7 +177,7 @@ func (l *configLoader) readFile(content []byte) map[string]any {
 // noYAML notes that nothing of the file can be read.
 func (l *configLoader) noYAML(why string) map[string]any {
 	l.unread = true
-	l.problems = append(l.problems, problem{l.file, "", why})
+	l.problems = append(l.problems, problem{origin: l.file, text: why})
 	return nil
 }
 
@@ -178,9 +185,7 @@ func (l *configLoader) noYAML(why string) map[string]any {
 // whether it can; what is malformed inside a section is taken out of it.
 func (l *configLoader) checkNode(n *yaml.Node, t reflect.Type, key string) bool {
 	before := len(l.problems)
-	if key != "" {
-		l.origins[key] = fmt.Sprintf("%s:%d", l.file, n.Line)
-	}
+	l.origins[key] = fmt.Sprintf("%s:%d", l.file, n.Line)
 	null := n.Kind == yaml.ScalarNode && n.Tag == "!!null"
 	switch {
 	case n.Kind == yaml.AliasNode:

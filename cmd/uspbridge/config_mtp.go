@@ -98,18 +98,18 @@ func (l *configLoader) checkWebSocketClient(c WebSocketClient) {
 		}
 	}
 	if c.Rate > Count(time.Second) {
-		l.wrong(key+".rate", "%d in a second cannot be kept", c.Rate)
+		l.invalid(key+".rate", "%d in a second cannot be kept", c.Rate)
 	}
 }
 
 func (l *configLoader) checkUDS(c UDSConfig) {
 	if c.Listen != "" {
 		if err := uds.CheckPath(c.Listen); err != nil {
-			l.wrong("usp.mtp.uds.listen", "%v; write for example /run/uspbridge/usp.sock", err)
+			l.invalid("usp.mtp.uds.listen", "%v; write for example /run/uspbridge/usp.sock", err)
 		}
 	}
 	if err := usp.EndpointID(c.EndpointID).Validate(); err != nil {
-		l.wrong("usp.mtp.uds.endpoint_id", "%v", err)
+		l.invalid("usp.mtp.uds.endpoint_id", "%v", err)
 	}
 }
 
@@ -123,7 +123,7 @@ func (l *configLoader) checkCoAP(c CoAPConfig) {
 	}
 	l.checkListen(key+".listen", c.Listen)
 	if !strings.HasPrefix(c.Path, "/") || strings.ContainsAny(c.Path, "?#{}% ") {
-		l.wrong(key+".path", "%q is not a path; write for example /usp", c.Path)
+		l.invalid(key+".path", "%q is not a path; write for example /usp", c.Path)
 	}
 	if c.Address != "" {
 		l.checkAddress(key+".address", c.Address)

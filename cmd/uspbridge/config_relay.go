@@ -113,7 +113,7 @@ func (l *configLoader) checkRelayAddresses(key string, all []RelayAddress, trans
 	for i, a := range all {
 		at := fmt.Sprintf("%s[%d]", key, i)
 		if err := usp.EndpointID(a.EndpointID).Validate(); err != nil {
-			l.wrong(at+".endpoint_id", "%v", err)
+			l.invalid(at+".endpoint_id", "%v", err)
 		}
 		if a.MTP.Protocol == "" {
 			l.wrong(at+".mtp.protocol", "must not be empty")

@@ -99,17 +99,17 @@ func (l *configLoader) checkChallenges(c USPConfig) {
 	for i, ch := range c.Challenges {
 		key := fmt.Sprintf("usp.challenges[%d]", i)
 		if err := agent.CheckAlias(ch.Alias); err != nil {
-			l.wrong(key+".alias", "%v", err)
+			l.invalid(key+".alias", "%v", err)
 		} else if first, ok := seen[ch.Alias]; ok {
 			l.wrong(key+".alias", "%q is also usp.challenges[%d]", ch.Alias, first)
 		}
 		seen[ch.Alias] = i
 		l.checkRole(key+".role", ch.Role, c)
 		if len(ch.Key) < agent.MinChallengeKey {
-			l.wrong(key+".key", "has %d characters; use at least %d, for example of `openssl rand -hex 16`", len(ch.Key), agent.MinChallengeKey)
+			l.invalid(key+".key", "has %d characters; use at least %d, for example of `openssl rand -hex 16`", len(ch.Key), agent.MinChallengeKey)
 		}
 		if d := time.Duration(ch.Lockout); d != d.Truncate(time.Second) {
-			l.wrong(key+".lockout", "%v is not in whole seconds", d)
+			l.invalid(key+".lockout", "%v is not in whole seconds", d)
 		}
 	}
 }

@@ -52,14 +52,14 @@ func (l *configLoader) checkSessions(c SessionsConfig) {
 		{"most", c.Most == 0}, {"idle", c.Idle == 0}, {"handshake", c.Handshake == 0}, {"message", c.Message == 0}, {"kept", c.Kept == 0}, {"ahead", c.Ahead == 0},
 	} {
 		if bound.zero {
-			l.wrong("usp.sessions."+bound.key, "must be more than 0")
+			l.invalid("usp.sessions."+bound.key, "must be more than 0")
 		}
 	}
 }
 
 func (l *configLoader) checkControllerSession(key string, c ControllerSession) {
 	if c.MaxRecord != 0 && c.MaxRecord < leastMaxRecord {
-		l.wrong(key+".max_record", "must be at least %d, or 0 for records of any size", leastMaxRecord)
+		l.invalid(key+".max_record", "must be at least %d, or 0 for records of any size", leastMaxRecord)
 	}
 	if c.Security == "required" && c.Context == "forbidden" {
 		l.wrong(key+".security", "is required, but there is no TLS without session contexts, and context is forbidden")

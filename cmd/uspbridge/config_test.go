@@ -304,7 +304,7 @@ func TestConfigRefused(t *testing.T) {
 			want: []string{`bridge.yaml:1: usp.controllers: want a list: each item on a line of its own that starts with a dash`}},
 		{name: "no value", yaml: "cwmp:\n  listen:\n",
 			want: []string{`bridge.yaml:2: cwmp.listen: has no value; write "" for an empty one or leave the key out`}},
-		{name: "list at the top", yaml: "- a\n", want: []string{`want a section of keys, not a single value`}},
+		{name: "list at the top", yaml: "- a\n", want: []string{`bridge.yaml:1: want a section of keys, not a single value`}},
 		{name: "no YAML", yaml: "cwmp: {listen: ':1'\n", want: []string{`bridge.yaml: line 1: did not find expected ',' or '}'`}},
 		{name: "alias", yaml: "log: &l {level: info}\nconsole: *l\n",
 			want: []string{`bridge.yaml:2: console: YAML aliases are not taken; write the value here`}},
@@ -326,6 +326,30 @@ func TestConfigRefused(t *testing.T) {
 		{name: "a section of unknown name", yaml: "cwmp:\n  tsl: {cert: a.pem}\n  auth: {mode: certificate}\nconsole: {token: abc}\n", want: []string{
 			`bridge.yaml:2: cwmp.tsl: unknown key; did you mean "tls"?`,
 			`bridge.yaml:4: console.token: has 3 characters; use at least 16, for example of ` + "`openssl rand -hex 16`"}},
+		{name: "what is wrong alone, whatever is malformed", yaml: `usp:
+  mtp:
+    websocket: {listen: ":99999"}
+    mqtt: {broker: "http://x", qos: 3, connections: per-agent, topic: a}
+    stomp: {broker: "amqp://y"}
+  controllers:
+    - {endpoint_id: bad, role: Untrusted, mtp: {protocol: MQT, topic: x}}
+    - {endpointid: "a::b", role: Unknown}
+  challenges:
+    - {alias: a, role: None, key: 0123456789abcdef}
+  trust: {crl: a.crl}
+`, want: []string{
+			`bridge.yaml:3: usp.mtp.websocket.listen: "99999" is not a port; use a number from 0 to 65535`,
+			`bridge.yaml:4: usp.mtp.mqtt.qos: "3" is not known; use 0, 1`,
+			`bridge.yaml:4: usp.mtp.mqtt.broker: "http://x" is not a broker's URL`,
+			`bridge.yaml:5: usp.mtp.stomp.broker: "amqp://y" is not a broker's URL`,
+			`bridge.yaml:7: usp.controllers[0].mtp.protocol: "MQT" is not known; use WebSocket, MQTT, STOMP, UDS, CoAP`,
+			`bridge.yaml:7: usp.controllers[0].endpoint_id: endpoint id "bad": want scheme:authority:instance`,
+			`bridge.yaml:8: usp.controllers[1].endpointid: unknown key; did you mean "endpoint_id"?`,
+			`bridge.yaml:10: usp.challenges[0].role: "None" is not a role`,
+			`bridge.yaml:11: usp.trust.crl: is set, but there is no ca whose lists it could have`}},
+		{name: "sections that are judged together", yaml: "usp:\n  mtp:\n    websocket: {tsl: {cert: a.pem}}\n  trust: {require_proof: true}\n  roles: [{nam: A}]\n  challenges: [{alias: a, role: A, key: 0123456789abcdef}]\n", want: []string{
+			`bridge.yaml:3: usp.mtp.websocket.tsl: unknown key; did you mean "tls"?`,
+			`bridge.yaml:5: usp.roles[0].nam: unknown key; did you mean "name"?`}},
 		{name: "environment", env: []string{"USPBRIDGE_CWMP_DEADLINE=soon"}, want: []string{
 			`environment USPBRIDGE_CWMP_DEADLINE: cwmp.deadline: "soon" is not a duration; write for example 30s, 15m or 1h30m`}},
 		{name: "flag", args: []string{"--store.driver=mysql"}, want: []string{`flag --store.driver: store.driver: "mysql" is not known; use bbolt`}},
@@ -460,6 +484,7 @@ func TestConfigRefused(t *testing.T) {
     - {endpoint_id: a::f, role: Untrusted, mtp: {protocol: WebSocket, url: 'http://x/'}}
     - {endpoint_id: a::g, role: Untrusted, mtp: {protocol: XMPP}}
 `, want: []string{
+			`bridge.yaml:3: usp.controllers[0].endpoint_id: endpoint id "nobody": want scheme:authority:instance`,
 			`bridge.yaml:10: usp.controllers[7].mtp.protocol: "XMPP" is not known; use WebSocket, MQTT, STOMP, UDS, CoAP`}},
 		{name: "controllers' addresses", yaml: `usp:
   controllers:

@@ -69,10 +69,10 @@ func defaultConnectionRequest() ConnectionRequestConfig {
 
 func (l *configLoader) checkConnectionRequest(c ConnectionRequestConfig) {
 	if c.Timeout == 0 {
-		l.wrong("cwmp.connection_request.timeout", "must be more than 0")
+		l.invalid("cwmp.connection_request.timeout", "must be more than 0")
 	}
 	if c.MaxConcurrent == 0 {
-		l.wrong("cwmp.connection_request.max_concurrent", "must be more than 0")
+		l.invalid("cwmp.connection_request.max_concurrent", "must be more than 0")
 	}
 	if (c.Username == "") != (c.Password == "") {
 		l.wrong("cwmp.connection_request", "username and password must both be set, or both be empty to have them made for each CPE")
@@ -108,7 +108,7 @@ func (l *configLoader) checkAddress(key, address string) {
 	host, port, err := net.SplitHostPort(address)
 	n, portErr := strconv.ParseUint(port, 10, 16)
 	if err != nil || portErr != nil || host == "" || n == 0 || strings.ContainsAny(host, " /@") {
-		l.wrong(key, "%q is not a host and port; write for example acs.example:3478", address)
+		l.invalid(key, "%q is not a host and port; write for example acs.example:3478", address)
 	}
 }
 
@@ -121,7 +121,7 @@ func (l *configLoader) checkXMPP(c XMPPConfig) {
 		return
 	}
 	if _, _, err := xmppServer(c.Server); err != nil {
-		l.wrong(section+".server", "%v", err)
+		l.invalid(section+".server", "%v", err)
 	}
 	for _, k := range []struct{ name, value string }{{"domain", c.Domain}, {"username", c.Username}, {"password", string(c.Password)}} {
 		if k.value == "" {
