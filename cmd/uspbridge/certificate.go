@@ -183,6 +183,9 @@ func (a *app) certificateRequestCommand() *cobra.Command {
 				fmt.Fprintf(w, "%d requests are in %s\n", len(requests), *dir)
 				return
 			}
+			if len(requests) == 0 { // what is on standard output may go into a file
+				fmt.Fprintln(a.stderr, "no request waits")
+			}
 			for _, r := range requests {
 				fmt.Fprint(w, r.Request)
 			}

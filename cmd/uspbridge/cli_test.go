@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -59,6 +60,13 @@ func TestExitCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
+	nothing := filepath.Join(dir, "nothing")
+	if err := os.WriteFile(nothing, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := httptest.NewServer(http.NotFoundHandler()) // a server that is no bridge
+	defer other.Close()
+	plain := other.Listener.Addr().String()
 	tests := []struct {
 		args   string
 		code   int
@@ -76,14 +84,22 @@ func TestExitCodes(t *testing.T) {
 		{"device capture", 2, "takes one endpoint id or pattern"},
 		{"device capture os::1-2 --sessions -1", 2, "cannot be negative"},
 		{"device capture os::1-2 --console http://" + nobody, 1, "start one with `uspbridge serve`"},
-		{"device list --limit x", 2, "invalid argument"},
+		{"device capture box", 2, "or a pattern such as 'ops::00259E-*'"},
+		{"device list --limit x", 2, `--limit "x": want a whole number`},
+		{"device list --timeout 5", 2, `--timeout "5": want a duration, for example 30s`},
+		{"device list --limt 5", 2, `unknown flag: --limt; did you mean "--limit"?`},
 		{"device list --limit -1", 2, "is negative"},
 		{"device list --nonsense", 2, "unknown flag: --nonsense"},
 		{"device list --console http://" + nobody, 1, "start one with `uspbridge serve`"},
+		{"device list --console https://" + plain, 1, "uspbridge: the console at https://" + plain + " cannot be asked: http: server gave HTTP response to HTTPS client; --console says"},
+		{"device list --console http://" + plain, 1, "does not answer as a uspbridge console: \"404 page not found\"; name the console"},
+		{"get --to os::1-2 --bridge ws://" + plain + " Device.", 1, "answered 404 Not Found: \"404 page not found\"; --bridge names the bridge's WebSocket server with its path"},
+		{"get --to os::1-2 --bridge wss://" + plain + "/usp Device.", 1, "it speaks no TLS: name it by a URL that begins with ws://"},
+		{"get --to os::1-2 Device.\xff", 2, "is not UTF-8"},
 		{"device list --console ::", 2, "--console \"::\": want a URL that begins with http:// or https://"},
 		{"device list --console 127.0.0.1:7549", 2, "for example http://127.0.0.1:7549"},
 		{"device capture os::1-2 --console ws://" + nobody, 2, "--console"},
-		{"get --to os::1-2 --bridge http://" + nobody + "/usp Device.", 2, "for example ws://127.0.0.1:7548/usp"},
+		{"get --to os::1-2 --bridge http://" + nobody + "/usp Device.", 2, "for example ws://127.0.0.1:7548/usp or unix:///"},
 		{"get --to os::1-2 --bridge " + nobody + " Device.", 2, "want a URL that begins with ws:// or wss://"},
 		{"get --to os::1-2 --bridge unix://usp.sock Device.", 2, "--bridge: \"usp.sock\" is not an absolute path"},
 		{"get --to os::1-2 --bridge unix://" + dir + "/usp.sock Device.", 1, "start one with `uspbridge serve`"},
@@ -106,19 +122,28 @@ func TestExitCodes(t *testing.T) {
 		{"mapping check --device os::1-2", 1, "takes a CSV file of a device's parameters"},
 		{"broker user add native", 2, "with --endpoint"},
 		{"mapping coverage neither", 1, "neither a file nor an endpoint id"},
+		{"mapping coverage " + empty, 1, "is a directory"},
+		{"mapping coverage " + nothing, 1, "is empty; want a capture of a device"},
+		{"mapping coverage " + nameless + " --mappings " + dir + "/missing", 1, "mapping files: stat"},
+		{"mapping explain os::1-2 InternetGatewayDevice.DeviceInfo.UpTime", 2, "for example Device.X_USPBRIDGE_CWMP.Raw.InternetGatewayDevice.DeviceInfo.UpTime"},
 		{"mapping explain os::1-2 Device.WiFi.SSID.*.SSID", 1, "one element"},
 		{"simulate", 2, "name the ACS with --acs"},
 		{"simulate --acs http://x/ --model tr069", 2, "use tr098, tr181 or mixed"},
 		{"simulate --acs http://x/ --count 0", 2, "want at least 1"},
-		{"simulate --acs nowhere", 1, "ACS URL"},
+		{"simulate --acs http://x/ --count 100000000", 2, "at most 200000"},
+		{"simulate --acs http://x/ --ramp -1s", 2, "cannot be negative"},
+		{"simulate --acs nowhere", 2, "for example http://127.0.0.1:7547/"},
 		{"simulate --acs http://x/ --tree " + nameless, 1, "takes --oui"},
-		{"serve --data_dir=" + dir + "/var --cwmp.listen=" + taken.Addr().String(), 1, "end it, or give this one another"},
+		{"serve --data_dir=" + dir + "/var --cwmp.listen=" + taken.Addr().String(), 1, "with --cwmp.listen\n"},
+		{"serve --data_dir=" + dir + "/var --cwmp.listen=127.0.0.1:0 --usp.mtp.websocket.listen=127.0.0.1:0 --console.listen=" + taken.Addr().String(), 1, "with --console.listen\n"},
+		{"serve --data_dir=" + dir + "/var --console.listen= --cwmp.listen=127.0.0.1:0 --usp.mtp.websocket.listen=" + taken.Addr().String(), 1, "with --usp.mtp.websocket.listen\n"},
+		{"serve --data_dir=" + dir + "/var --cwmp.listen=192.0.2.1:7547", 1, "no interface of this machine has that address"},
 		{"serve extra", 2, "takes no arguments"},
 		{"serve --config " + dir + "/missing.yaml", 1, "start without --config"},
 		{"serve --config " + dir, 1, "is a directory; --config names one file"},
 		{"serve --config " + bad, 1, `bridge.yaml:1: cwmp.deadlin: unknown key; did you mean "deadline"?`},
 		{"serve --cwmp.deadline=soon", 1, "flag --cwmp.deadline"},
-		{"serve --cwmp.deadlin=1s", 2, "unknown flag"},
+		{"serve --cwmp.deadlin=1s", 2, `unknown flag: --cwmp.deadlin; did you mean "--cwmp.deadline"?`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
@@ -339,7 +364,7 @@ func (d oneDevice) Audit(context.Context, string, int) ([]console.AuditEntry, er
 func (d oneDevice) Capture(_ context.Context, q console.CaptureQuery, line func([]byte) error) error {
 	for _, l := range []string{`{"capture":1}`, `{"session":1,"at":"2026-03-01T12:00:00Z","device":{}}`, `{"note":"it did not come"}`,
 		`{"session":1,"from":"cpe"}`, `{"session":1,"from":"acs"}`, `{"session":1,"end":"ok"}`} {
-		if q.Endpoint == "silent" && strings.Contains(l, "session") {
+		if q.Endpoint == "os::silent-1" && strings.Contains(l, "session") {
 			continue
 		}
 		if err := line([]byte(l + "\n")); err != nil {
@@ -406,6 +431,37 @@ func TestPathError(t *testing.T) {
 	} {
 		if got := tt.e.String(); got != tt.want {
 			t.Errorf("%+v: %q, want %q", tt.e, got, tt.want)
+		}
+	}
+}
+
+// TestFailures: what to do about paths that are not there is said once.
+func TestFailures(t *testing.T) {
+	const look = "`uspbridge supported` lists what an agent's objects have, `uspbridge instances` the rows there are"
+	gone := func(path string) pathError { return pathError{path, 7026, path + " is not there"} }
+	tests := []struct {
+		name string
+		errs []pathError
+		want []string
+	}{
+		{"another failure", []pathError{{"Device.X", 7013, "cannot be written"}}, []string{"Device.X: cannot be written (USP error 7013)"}},
+		{"two paths", []pathError{gone("Device.X"), gone("Device.Y")},
+			[]string{"Device.X is not there (USP error 7026)", "Device.Y is not there (USP error 7026)", look}},
+		{"a row", []pathError{{"Device.X.9.", 7016, "does not exist"}}, []string{"Device.X.9.: does not exist (USP error 7016)", look}},
+		{"a command", []pathError{gone("Device.Reboot()")}, []string{"Device.Reboot() is not there (USP error 7026)",
+			"`uspbridge operate` runs commands; `uspbridge supported` lists those that an agent has"}},
+		{"a path of CWMP", []pathError{gone("InternetGatewayDevice.X")}, []string{"InternetGatewayDevice.X is not there (USP error 7026)",
+			"all paths begin with Device.; the CPE's own are below Device.X_USPBRIDGE_CWMP.Raw."}},
+	}
+	for _, tt := range tests {
+		err := failures(tt.errs)
+		if got := err.Error(); got != strings.Join(tt.want, "\n") {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+		var stderr bytes.Buffer
+		(&app{stderr: &stderr}).fail(err)
+		if want := "uspbridge: " + strings.Join(tt.want, "\nuspbridge: ") + "\n"; stderr.String() != want {
+			t.Errorf("%s: prints %q, want %q", tt.name, stderr.String(), want)
 		}
 	}
 }

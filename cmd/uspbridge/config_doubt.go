@@ -48,8 +48,8 @@ func (l *configLoader) withoutDoubt(checked int) {
 		malformed[p.key] = true
 		doubt[section(p.key)] = true
 	}
-	for section := range l.lost {
-		doubt[section] = true
+	for top := range l.lost {
+		doubt[top] = true
 	}
 	kept := l.problems[:checked]
 	for _, p := range l.problems[checked:] {

@@ -2,16 +2,20 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -37,6 +41,14 @@ func (a *app) addAgentFlags(cmd *cobra.Command) *agentFlags {
 	cmd.Flags().StringVar(&f.url, "bridge", a.env(envBridge, defaultBridge), "USP WebSocket URL of the bridge, or unix:///path of its socket")
 	a.addTokenFlag(cmd, &f.token)
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 45*time.Second, "how long to wait for the answer")
+	cmd.PreRunE = func(_ *cobra.Command, args []string) error {
+		for _, arg := range args {
+			if !utf8.ValidString(arg) {
+				return usagef("%q is not UTF-8, which all text in USP is", arg)
+			}
+		}
+		return nil
+	}
 	return f
 }
 
@@ -75,7 +87,7 @@ func (a *app) withOpenAgent(ctx context.Context, f *agentFlags, run func(ctx con
 func checkBridgeURL(text string) error {
 	path, socket := strings.CutPrefix(text, uds.Scheme)
 	if !socket {
-		return checkURL("--bridge", text, defaultBridge, "ws", "wss")
+		return checkURL("--bridge", text, defaultBridge+" or unix:///run/uspbridge/usp.sock", "ws", "wss")
 	}
 	if err := uds.CheckPath(path); err != nil {
 		return usagef("--bridge: %v", err)
@@ -85,11 +97,18 @@ func checkBridgeURL(text string) error {
 
 // explainDial says what to do about a bridge that could not be connected to.
 func explainDial(err error) error {
+	var refused *client.RefusedError
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w; start one with `uspbridge serve`, or name its WebSocket server or socket with --bridge", err)
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		return fmt.Errorf("%w; the environment variable SSL_CERT_FILE can name a PEM file with its CA", err)
+	case errors.As(err, new(tls.RecordHeaderError)):
+		return fmt.Errorf("%w; it speaks no TLS: name it by a URL that begins with ws://", err)
+	case errors.As(err, &refused) && (refused.Status == http.StatusNotFound || refused.Status == http.StatusMethodNotAllowed):
+		return fmt.Errorf("%w; --bridge names the bridge's WebSocket server with its path, for example %s", err, defaultBridge)
+	case errors.As(err, new(*net.DNSError)), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return fmt.Errorf("%w; --bridge says where it is, --timeout how long to try", err)
 	}
 	return err
 }
@@ -165,21 +184,41 @@ func (e pathError) String() string {
 	return fmt.Sprintf("%s: %s (USP error %d)", printable(e.Path), printable(e.Message), e.Code)
 }
 
-// failures makes the command's error of the paths that failed, nil if none did.
+// failures makes the command's error of the paths that failed, a line each, nil if
+// none did.
 func failures(errs []pathError) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	lines := make([]string, len(errs))
-	unknown := false
-	for i, e := range errs {
-		lines[i] = e.String()
-		unknown = unknown || e.Code == usp.ErrInvalidPath || e.Code == usp.ErrUnsupportedParameter
+	var lines, hints []string
+	for _, e := range errs {
+		lines = append(lines, e.String())
+		if hint := e.hint(); hint != "" && !slices.Contains(hints, hint) {
+			hints = append(hints, hint)
+		}
 	}
-	if unknown {
-		lines = append(lines, "`uspbridge supported` lists what an agent's objects have, `uspbridge instances` the rows there are")
+	return messages(append(lines, hints...))
+}
+
+// messages are several lines that tell of one failure.
+type messages []string
+
+func (m messages) Error() string { return strings.Join(m, "\n") }
+
+// hint says what to do about a path that is not there, "" about other failures.
+func (e pathError) hint() string {
+	switch e.Code {
+	case usp.ErrInvalidPath, usp.ErrUnsupportedParameter, usp.ErrObjectDoesNotExist:
+	default:
+		return ""
 	}
-	return errors.New(strings.Join(lines, "\nuspbridge: "))
+	switch {
+	case !strings.HasPrefix(e.Path, "Device."):
+		return "all paths begin with Device.; the CPE's own are below " + rawPath
+	case strings.HasSuffix(e.Path, ")"):
+		return "`uspbridge operate` runs commands; `uspbridge supported` lists those that an agent has"
+	}
+	return "`uspbridge supported` lists what an agent's objects have, `uspbridge instances` the rows there are"
 }
 
 // result prints what a command got and what failed of it. With --json both are

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
+	"github.com/uspbridge/uspbridge/usp"
 )
 
 // captured is what `uspbridge device capture --json` prints of a capture that
@@ -45,6 +47,9 @@ func (a *app) deviceCaptureCommand() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if q.Sessions < 0 || q.Duration < 0 {
 			return usagef("--sessions and --duration cannot be negative")
+		}
+		if err := usp.EndpointID(args[0]).Validate(); err != nil && !strings.ContainsAny(args[0], "*?[") {
+			return usagef("%v, or a pattern such as 'ops::00259E-*'", err)
 		}
 		q.Endpoint = args[0]
 		return a.capture(cmd.Context(), f, q, output)

@@ -36,8 +36,8 @@ func TestDeviceCapture(t *testing.T) {
 	if text, err := os.ReadFile(file); err != nil || strings.Count(string(text), `{"capture":1}`) != 2 {
 		t.Errorf("the file has\n%s (%v)", text, err)
 	}
-	got = runApp(t.Context(), environ, "device", "capture", "silent")
-	if got.code != exitFailed || !strings.Contains(got.stderr, "no session of silent came") {
+	got = runApp(t.Context(), environ, "device", "capture", "os::silent-1")
+	if got.code != exitFailed || !strings.Contains(got.stderr, "no session of os::silent-1 came") {
 		t.Errorf("nothing came: exit %d\n%s", got.code, got.stderr)
 	}
 }

@@ -83,7 +83,7 @@ func (f fleet) Show(ctx context.Context, endpoint string) (console.DeviceDetail,
 	}
 	d, err := f.bridge.Show(ctx, usp.EndpointID(endpoint))
 	if err != nil {
-		return console.DeviceDetail{}, consoleError(err)
+		return console.DeviceDetail{}, consoleError(endpoint, err)
 	}
 	r := &d.Record
 	out := console.DeviceDetail{
@@ -110,7 +110,7 @@ func (f fleet) Refresh(ctx context.Context, endpoint string) error {
 	if err := f.bridgedOnly(ctx, endpoint); err != nil {
 		return err
 	}
-	return consoleError(f.bridge.Refresh(ctx, usp.EndpointID(endpoint)))
+	return consoleError(endpoint, f.bridge.Refresh(ctx, usp.EndpointID(endpoint)))
 }
 
 // Forget implements console.Fleet.
@@ -118,9 +118,9 @@ func (f fleet) Forget(ctx context.Context, endpoint string) error {
 	if native, err := f.isNative(ctx, usp.EndpointID(endpoint)); err != nil {
 		return err
 	} else if native {
-		return nativeError(f.relay.Forget(ctx, usp.EndpointID(endpoint)))
+		return nativeError(endpoint, f.relay.Forget(ctx, usp.EndpointID(endpoint)))
 	}
-	return consoleError(f.bridge.Forget(ctx, usp.EndpointID(endpoint)))
+	return consoleError(endpoint, f.bridge.Forget(ctx, usp.EndpointID(endpoint)))
 }
 
 // Explain implements console.Fleet.
@@ -130,7 +130,7 @@ func (f fleet) Explain(ctx context.Context, endpoint, path string) (console.Expl
 	}
 	e, err := f.bridge.Explain(ctx, usp.EndpointID(endpoint), path)
 	if err != nil {
-		return console.Explanation{}, consoleError(err)
+		return console.Explanation{}, consoleError(endpoint, err)
 	}
 	return newExplanation(e), nil
 }
@@ -142,7 +142,7 @@ func (f fleet) Coverage(ctx context.Context, endpoint string) (console.Report, e
 	}
 	d, err := f.bridge.Show(ctx, usp.EndpointID(endpoint))
 	if err != nil {
-		return console.Report{}, consoleError(err)
+		return console.Report{}, consoleError(endpoint, err)
 	}
 	if d.Record.Template == "" {
 		return console.Report{}, fmt.Errorf("%w: %s is not discovered yet; its tree is read in its next session", console.ErrInvalid, endpoint)
@@ -186,13 +186,13 @@ func auditEntries(r agent.AuditRecord) []console.AuditEntry {
 
 // consoleError gives an error of the bridge the kind that the console answers
 // by.
-func consoleError(err error) error {
+func consoleError(endpoint string, err error) error {
 	var failed *usp.Error
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, agent.ErrUnknownEndpoint):
-		return fmt.Errorf("%w (%w)", console.ErrUnknownDevice, err)
+		return fmt.Errorf("%s: %w", endpoint, console.ErrUnknownDevice)
 	case errors.Is(err, acs.ErrNoContact), errors.Is(err, acs.ErrSessionLost):
 		return fmt.Errorf("%w: %w", console.ErrNoAnswer, err)
 	case errors.As(err, &failed) && (failed.Code == usp.ErrInvalidPath || failed.Code == usp.ErrInvalidPathSyntax):

@@ -46,7 +46,7 @@ func nativeSummary(a relay.Agent) console.DeviceSummary {
 func (f fleet) showNative(endpoint string) (console.DeviceDetail, error) {
 	a, err := f.relay.Show(usp.EndpointID(endpoint))
 	if err != nil {
-		return console.DeviceDetail{}, nativeError(err)
+		return console.DeviceDetail{}, nativeError(endpoint, err)
 	}
 	return console.DeviceDetail{
 		DeviceSummary: nativeSummary(a), Reachability: nativeReachability(a), Address: a.Address,
@@ -96,9 +96,9 @@ func (f fleet) bridgedOnly(ctx context.Context, endpoint string) error {
 	return err
 }
 
-func nativeError(err error) error {
+func nativeError(endpoint string, err error) error {
 	if errors.Is(err, relay.ErrUnknown) {
-		return fmt.Errorf("%w (%w)", console.ErrUnknownDevice, err)
+		return fmt.Errorf("%s: %w", endpoint, console.ErrUnknownDevice)
 	}
 	return err
 }

@@ -88,7 +88,7 @@ func loadMappings(dir string) (*mapping.Set, error) {
 	var more []fs.FS
 	if dir != "" {
 		if err := readableDir(dir); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("mapping files: %w", err)
 		}
 		more = append(more, os.DirFS(dir))
 	}
@@ -116,7 +116,7 @@ func printReport(w io.Writer, r console.Report) {
 	}
 	table(w, []string{"HOME", "PARAMETERS", "SHARE"}, [][]string{
 		row("standard Device:2 path", r.Standard), row("vendor name", r.Vendor),
-		row("Device.X_USPBRIDGE_CWMP.Raw.", r.Raw), row("all", r.Total),
+		row(rawPath, r.Raw), row("all", r.Total),
 	})
 	if len(r.RawGroups) == 0 {
 		return
@@ -129,6 +129,9 @@ func printReport(w io.Writer, r console.Report) {
 	table(w, []string{"LARGEST RAW GROUPS", "PARAMETERS"}, rows)
 }
 
+// rawPath is the object below which a CPE's parameters have their own names.
+const rawPath = "Device.X_USPBRIDGE_CWMP.Raw."
+
 func (a *app) mappingExplainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "explain ENDPOINT PATH", Short: "Show where a USP path lives on the CPE, and the value on both sides",
@@ -136,8 +139,11 @@ func (a *app) mappingExplainCommand() *cobra.Command {
 	}
 	f := a.addConsoleFlags(cmd, 30*time.Second)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if strings.Contains(args[1], "*") {
+		switch {
+		case strings.Contains(args[1], "*"):
 			return errors.New("explain takes the path of one element; `uspbridge instances` lists the rows there are")
+		case strings.HasPrefix(args[1], "InternetGatewayDevice."):
+			return usagef("explain takes a USP path; the CPE's own are below %s, for example %s%s", rawPath, rawPath, args[1])
 		}
 		return a.ask(cmd.Context(), f, func(ctx context.Context, c *console.Client) error {
 			e, err := c.Explain(ctx, args[0], args[1])

@@ -44,7 +44,13 @@ func (a *app) printLine(v any, text string) error {
 func (a *app) fail(err error) {
 	a.settle()
 	if !a.json {
-		fmt.Fprintf(a.stderr, "uspbridge: %v\n", err)
+		lines, ok := err.(messages)
+		if !ok {
+			lines = messages{err.Error()}
+		}
+		for _, line := range lines {
+			fmt.Fprintf(a.stderr, "uspbridge: %s\n", line)
+		}
 		return
 	}
 	// A struct of one string always encodes; a broken stderr leaves nobody to tell.

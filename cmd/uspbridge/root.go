@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // The exit codes.
@@ -68,7 +69,7 @@ func (a *app) command() *cobra.Command {
 		a.brokerCommand(), a.mappingCommand(), a.simulateCommand(), a.versionCommand())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err.Error()} })
+	root.SetFlagErrorFunc(explainFlag)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }
@@ -104,6 +105,29 @@ func takes(check cobra.PositionalArgs, what string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// explainFlag says which flag may be meant by one that is not there, and what a value
+// has to look like.
+func explainFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+		return usagef("%v%s", err, suggestion("--"+unknown.GetSpecifiedName(), names))
+	case errors.As(err, &invalid):
+		if want := flagValues[invalid.GetFlag().Value.Type()]; want != "" {
+			return usagef("--%s %q: want %s", invalid.GetFlag().Name, invalid.GetValue(), want)
+		}
+	}
+	return usageError{err.Error()}
+}
+
+// flagValues say what the values of flags look like, by the flag's type.
+var flagValues = map[string]string{
+	"int": "a whole number", "uint32": "a whole number, 0 or more", "duration": "a duration, for example 30s, 15m or 1h30m", "bool": "true or false",
 }
 
 // takesNothing refuses all arguments.

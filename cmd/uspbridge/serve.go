@@ -102,14 +102,26 @@ func (a *app) serve(ctx context.Context, cfg *Config, log *slog.Logger, o serveO
 	})
 }
 
-// explainListen says what to do about an address that is taken. The error begins
-// with the key that names it.
+// explainListen says what to do about an address that cannot be listened at. The
+// error begins with the key that names it, or with the section of a transport.
 func explainListen(err error) error {
-	if !errors.Is(err, syscall.EADDRINUSE) {
-		return err
+	if err == nil {
+		return nil
 	}
-	return fmt.Errorf("%w; another program has that address, perhaps another bridge (`ss -lntup` shows which): end it, or give this one "+
-		"another, in the file or for example with --cwmp.listen=:8547", err)
+	key, _, _ := strings.Cut(err.Error(), ":")
+	if !strings.HasSuffix(key, "listen") {
+		key += ".listen"
+	}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w; another program has that address, perhaps another bridge, or another key of this one (`ss -lntup` shows which): "+
+			"end it, or give this one another, in the file or with --%s", err, key)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%w; no interface of this machine has that address (`ip address` shows those there are): set another, or none, as in :7547, for all", err)
+	case errors.Is(err, syscall.EACCES) && errors.As(err, new(*net.OpError)):
+		return fmt.Errorf("%w; ports below 1024 need root or CAP_NET_BIND_SERVICE: set another in the file or with --%s", err, key)
+	}
+	return err
 }
 
 // listen opens the listeners that are opened here, so that an address in use

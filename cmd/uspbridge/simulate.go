@@ -35,6 +35,10 @@ type simulated struct {
 	Seconds            float64           `json:"seconds"`
 }
 
+// maxSimulated is how many CPE one process simulates: each takes some kilobytes
+// before its first contact.
+const maxSimulated = 200_000
+
 func (a *app) simulateCommand() *cobra.Command {
 	cfg := cpesim.RunConfig{}
 	cmd := &cobra.Command{
@@ -67,17 +71,8 @@ func (a *app) simulateCommand() *cobra.Command {
 	f.StringVar(&secure.Key, "tls-key", "", "PEM file of its key")
 	insecure := f.Bool("tls-insecure", false, "take any certificate of the ACS, as careless CPE do")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if cfg.ACSURL == "" {
-			return usagef("name the ACS with --acs URL; a bridge on this machine is http://127.0.0.1:7547/")
-		}
-		if !slices.Contains([]string{"tr098", "tr181", "mixed"}, cfg.Model) {
-			return usagef("--model %q is not known; use tr098, tr181 or mixed", cfg.Model)
-		}
-		if cfg.TreeFile != "" && cfg.Replay != "" {
-			return usagef("--tree and --replay say two different things; give one")
-		}
-		if cfg.Count < 1 {
-			return usagef("--count %d: want at least 1", cfg.Count)
+		if err := checkSimulated(cfg); err != nil {
+			return err
 		}
 		if (secure.Cert == "") != (secure.Key == "") {
 			return usagef("--tls-cert and --tls-key belong together")
@@ -91,6 +86,29 @@ func (a *app) simulateCommand() *cobra.Command {
 		return a.simulate(cmd.Context(), cfg)
 	}
 	return cmd
+}
+
+// checkSimulated refuses a fleet that cannot be run.
+func checkSimulated(cfg cpesim.RunConfig) error {
+	if cfg.ACSURL == "" {
+		return usagef("name the ACS with --acs URL; a bridge on this machine is http://127.0.0.1:7547/")
+	}
+	if !slices.Contains([]string{"tr098", "tr181", "mixed"}, cfg.Model) {
+		return usagef("--model %q is not known; use tr098, tr181 or mixed", cfg.Model)
+	}
+	if cfg.TreeFile != "" && cfg.Replay != "" {
+		return usagef("--tree and --replay say two different things; give one")
+	}
+	if err := checkURL("--acs", cfg.ACSURL, "http://127.0.0.1:7547/", "http", "https"); err != nil {
+		return err
+	}
+	if cfg.Count < 1 || cfg.Count > maxSimulated {
+		return usagef("--count %d: want at least 1 and at most %d", cfg.Count, maxSimulated)
+	}
+	if cfg.InformInterval < 0 || cfg.Ramp < 0 || cfg.Duration < 0 || cfg.MaxSessions < 0 {
+		return usagef("--inform-interval, --ramp, --duration and --max-sessions cannot be negative")
+	}
+	return nil
 }
 
 // simulate runs the fleet. That not one CPE got through is a failure: the ACS is

@@ -66,7 +66,11 @@ func (a *app) supportedCommand() *cobra.Command {
 				return err
 			}
 			r := readSupportedResp(resp)
-			return a.result(r, r.Errors, func(w io.Writer) { printSupported(w, r.Objects) })
+			return a.result(r, r.Errors, func(w io.Writer) {
+				if len(r.Objects) > 0 {
+					printSupported(w, r.Objects)
+				}
+			})
 		})
 	}
 	return cmd

@@ -37,7 +37,12 @@ func openTreeFile(name string) (*treeFile, error) {
 	}
 	defer file.Close()
 	in := bufio.NewReader(file)
-	if first, _ := in.Peek(1); len(first) == 1 && (first[0] == '{' || first[0] == '#') {
+	switch first, err := in.Peek(1); {
+	case errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("%s is empty; want a capture of a device, or a CSV of its parameters", name)
+	case err != nil:
+		return nil, err
+	case first[0] == '{' || first[0] == '#':
 		return readCapturedTree(in, name)
 	}
 	f, err := readTreeFile(in)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -60,7 +61,7 @@ func DialLink(ctx context.Context, cfg Config) (Link, error) {
 			return nil, fmt.Errorf("%s answered %s: it may want TLS, that is a URL that begins with wss://", cfg.URL, resp.Status)
 		}
 		if resp != nil {
-			return nil, fmt.Errorf("%s answered %s: %w", cfg.URL, resp.Status, err)
+			return nil, &RefusedError{cfg.URL, resp.StatusCode, firstLine(resp.Body)}
 		}
 		return nil, fmt.Errorf("no bridge answers at %s: %w", cfg.URL, err)
 	}
@@ -70,6 +71,31 @@ func DialLink(ctx context.Context, cfg Config) (Link, error) {
 	}
 	conn.SetReadLimit(maxRecord)
 	return &socket{conn: conn}, nil
+}
+
+// RefusedError is a server's answer that opens no WebSocket.
+type RefusedError struct {
+	URL    string
+	Status int    // of HTTP
+	Reason string // the server's, "" if it gave none
+}
+
+func (e *RefusedError) Error() string {
+	text := fmt.Sprintf("%s answered %d %s", e.URL, e.Status, http.StatusText(e.Status))
+	if e.Reason == "" {
+		return text
+	}
+	return fmt.Sprintf("%s: %q", text, e.Reason)
+}
+
+// maxReason bounds what is shown of a server's reason, in bytes.
+const maxReason = 300
+
+func firstLine(body io.Reader) string {
+	b := make([]byte, maxReason)
+	n, _ := io.ReadFull(body, b) // what there is of it is as good
+	line, _, _ := strings.Cut(strings.TrimSpace(string(b[:n])), "\n")
+	return strings.ToValidUTF8(line, "")
 }
 
 // socket is a WebSocket as a Link.

@@ -101,6 +101,10 @@ func (c *Client) do(ctx context.Context, method, path string, content io.Reader)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("no bridge answers at %s: start one with `uspbridge serve`, or name its console with --console", c.URL)
 	}
+	var failed *url.Error
+	if errors.As(err, &failed) && ctx.Err() == nil { // its URL has the query, which says nothing to people
+		return nil, fmt.Errorf("the console at %s cannot be asked: %w; --console says where it is, http:// or https:// how it speaks", c.URL, failed.Err)
+	}
 	return resp, err
 }
 
@@ -111,13 +115,17 @@ func failureOf(resp *http.Response, body []byte) error {
 		if resp.StatusCode == http.StatusNotFound && strings.HasPrefix(resp.Request.URL.Path, devicePath("", "")) {
 			return unknownDevice(e.Error)
 		}
-		return errors.New(e.Error)
+		return errors.New(strings.TrimPrefix(e.Error, ErrInvalid.Error()+": "))
 	}
 	text := strings.TrimSpace(string(body))
 	if len(text) > 200 || text == "" {
 		text = resp.Status
 	}
-	return fmt.Errorf("console: %s", text)
+	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+		return fmt.Errorf("console: %s", text)
+	}
+	base := url.URL{Scheme: resp.Request.URL.Scheme, Host: resp.Request.URL.Host}
+	return fmt.Errorf("%s does not answer as a uspbridge console: %.200q; name the console with --console", base.String(), text)
 }
 
 // unknownDevice is ErrUnknownDevice in the words of the console.
