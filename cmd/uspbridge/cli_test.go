@@ -125,7 +125,7 @@ func TestExitCodes(t *testing.T) {
 		{"mapping coverage " + empty, 1, "is a directory"},
 		{"mapping coverage " + nothing, 1, "is empty; want a capture of a device"},
 		{"mapping coverage " + nameless + " --mappings " + dir + "/missing", 1, "mapping files: stat"},
-		{"mapping explain os::1-2 InternetGatewayDevice.DeviceInfo.UpTime", 2, "for example Device.X_USPBRIDGE_CWMP.Raw.InternetGatewayDevice.DeviceInfo.UpTime"},
+		{"mapping explain os::1-2 InternetGatewayDevice.DeviceInfo.UpTime", 2, "which begins with Device.; what of the CPE has no home in Device:2 is below Device.X_USPBRIDGE_CWMP.Raw."},
 		{"mapping explain os::1-2 Device.WiFi.SSID.*.SSID", 1, "one element"},
 		{"simulate", 2, "name the ACS with --acs"},
 		{"simulate --acs http://x/ --model tr069", 2, "use tr098, tr181 or mixed"},
@@ -451,7 +451,7 @@ func TestFailures(t *testing.T) {
 		{"a command", []pathError{gone("Device.Reboot()")}, []string{"Device.Reboot() is not there (USP error 7026)",
 			"`uspbridge operate` runs commands; `uspbridge supported` lists those that an agent has"}},
 		{"a path of CWMP", []pathError{gone("InternetGatewayDevice.X")}, []string{"InternetGatewayDevice.X is not there (USP error 7026)",
-			"all paths begin with Device.; the CPE's own are below Device.X_USPBRIDGE_CWMP.Raw."}},
+			"all paths begin with Device.; what of the CPE has no home in Device:2 is below Device.X_USPBRIDGE_CWMP.Raw."}},
 	}
 	for _, tt := range tests {
 		err := failures(tt.errs)

@@ -214,7 +214,7 @@ func (e pathError) hint() string {
 	}
 	switch {
 	case !strings.HasPrefix(e.Path, "Device."):
-		return "all paths begin with Device.; the CPE's own are below " + rawPath
+		return "all paths begin with Device.; " + aboutRaw
 	case strings.HasSuffix(e.Path, ")"):
 		return "`uspbridge operate` runs commands; `uspbridge supported` lists those that an agent has"
 	}

@@ -132,6 +132,9 @@ func printReport(w io.Writer, r console.Report) {
 // rawPath is the object below which a CPE's parameters have their own names.
 const rawPath = "Device.X_USPBRIDGE_CWMP.Raw."
 
+// aboutRaw is for who gives a CPE's path where a USP path is wanted.
+const aboutRaw = "what of the CPE has no home in Device:2 is below " + rawPath
+
 func (a *app) mappingExplainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "explain ENDPOINT PATH", Short: "Show where a USP path lives on the CPE, and the value on both sides",
@@ -143,7 +146,7 @@ func (a *app) mappingExplainCommand() *cobra.Command {
 		case strings.Contains(args[1], "*"):
 			return errors.New("explain takes the path of one element; `uspbridge instances` lists the rows there are")
 		case strings.HasPrefix(args[1], "InternetGatewayDevice."):
-			return usagef("explain takes a USP path; the CPE's own are below %s, for example %s%s", rawPath, rawPath, args[1])
+			return usagef("explain takes a USP path, which begins with Device.; %s", aboutRaw)
 		}
 		return a.ask(cmd.Context(), f, func(ctx context.Context, c *console.Client) error {
 			e, err := c.Explain(ctx, args[0], args[1])

@@ -15,11 +15,16 @@ import (
 )
 
 // checkValue says whether a controller's value is one of its parameter: 7011 if
-// it is of another type, 7012 if the standard does not have it.
+// it is of another type, 7012 if the standard does not have it, or no CPE can be
+// told it.
 func checkValue(path, v string, bind *binding) *usp.Error {
 	size, err := measure(v, bind.node.Type)
 	if err != nil {
 		return usp.Errorf(usp.ErrInvalidType, path, "%w", err)
+	}
+	if i := strings.IndexFunc(v, noXML); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(v[i:])
+		return usp.Errorf(usp.ErrInvalidValue, path, "%U cannot be sent to a CPE: XML has no such character", r)
 	}
 	if bind.std == nil {
 		return nil
@@ -28,6 +33,12 @@ func checkValue(path, v string, bind *binding) *usp.Error {
 		return usp.Errorf(usp.ErrInvalidValue, path, "%w", err)
 	}
 	return nil
+}
+
+// noXML reports whether XML cannot have a character, not even as a reference
+// (XML 1.0, production 2). An envelope has another in its place.
+func noXML(r rune) bool {
+	return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == '\ufffe' || r == '\uffff'
 }
 
 // measure checks the form of a value and returns what limits apply to: the

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode/utf8"
 )
 
 // dialect is the form of path that is being read.
@@ -69,7 +70,8 @@ func (p *parser) path() (Kind, error) {
 			return 0, p.fail("nothing may follow a command or an event")
 		}
 		if !p.at('.') {
-			return 0, p.fail("unexpected %q", p.s[p.i])
+			r, _ := utf8.DecodeRuneInString(p.s[p.i:])
+			return 0, p.fail("unexpected %q", r)
 		}
 		p.i++
 		if p.end() {
