@@ -129,7 +129,8 @@ func (p *parser) segment() (Kind, error) {
 	case c == '.':
 		return 0, p.fail("a name is missing before the dot")
 	}
-	return 0, p.fail("%q cannot begin a name or an instance", c)
+	r, _ := utf8.DecodeRuneInString(p.s[p.i:])
+	return 0, p.fail("%q cannot begin a name or an instance", r)
 }
 
 // push adds a step, within bounds.

@@ -128,7 +128,7 @@ func TestParseRefusals(t *testing.T) {
 		"Device.A.B+.1.":           "an instance must follow",
 		"Device+.A":                "no reference can be followed",
 		"Device.A B":               "unexpected ' '",
-		"Device.Ä":                 "cannot begin",
+		"Device.Ä":                 "'Ä' cannot begin",
 		"Device.Gr\u00fc\u00dfe":   "unexpected '\u00fc'",
 		"Device.A.[N>-5].[M>=0]":   "an instance must follow",
 	} {
