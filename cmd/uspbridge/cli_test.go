@@ -94,7 +94,7 @@ func TestExitCodes(t *testing.T) {
 		{"device list --console https://" + plain, 1, "uspbridge: the console at https://" + plain + " cannot be asked: http: server gave HTTP response to HTTPS client; --console says"},
 		{"device list --console http://" + plain, 1, "does not answer as a uspbridge console: \"404 page not found\"; name the console"},
 		{"get --to os::1-2 --bridge ws://" + plain + " Device.", 1, "answered 404 Not Found: \"404 page not found\"; --bridge names the bridge's WebSocket server with its path"},
-		{"get --to os::1-2 --bridge wss://" + plain + "/usp Device.", 1, "it speaks no TLS: name it by a URL that begins with ws://"},
+		{"get --to os::1-2 --bridge wss://" + plain + "/usp Device.", 1, "uspbridge: no TLS session with wss://" + plain + "/usp: tls: first record does not look like a TLS handshake; it speaks no TLS: name it by a URL that begins with ws://"},
 		{"get --to os::1-2 Device.\xff", 2, "is not UTF-8"},
 		{"device list --console ::", 2, "--console \"::\": want a URL that begins with http:// or https://"},
 		{"device list --console 127.0.0.1:7549", 2, "for example http://127.0.0.1:7549"},

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -62,6 +63,9 @@ func DialLink(ctx context.Context, cfg Config) (Link, error) {
 		}
 		if resp != nil {
 			return nil, &RefusedError{cfg.URL, resp.StatusCode, firstLine(resp.Body)}
+		}
+		if errors.As(err, new(tls.RecordHeaderError)) || errors.As(err, new(*tls.CertificateVerificationError)) {
+			return nil, fmt.Errorf("no TLS session with %s: %w", cfg.URL, err)
 		}
 		return nil, fmt.Errorf("no bridge answers at %s: %w", cfg.URL, err)
 	}
