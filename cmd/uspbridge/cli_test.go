@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,6 +87,8 @@ func TestExitCodes(t *testing.T) {
 		{"device capture os::1-2 --console http://" + nobody, 1, "start one with `uspbridge serve`"},
 		{"device capture box", 2, "or a pattern such as 'ops::00259E-*'"},
 		{"device list --limit x", 2, `--limit "x": want a whole number`},
+		{"device list --timeout 0s", 2, "--timeout 0s: want more than 0"},
+		{"get --to os::1-2 --timeout -1s Device.", 2, "--timeout -1s: want more than 0"},
 		{"device list --timeout 5", 2, `--timeout "5": want a duration, for example 30s`},
 		{"device list --limt 5", 2, `unknown flag: --limt; did you mean "--limit"?`},
 		{"device list --limit -1", 2, "is negative"},
@@ -155,6 +158,22 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("wrong usage does not say where the help is:\n%s", got.stderr)
 			}
 		})
+	}
+}
+
+// full is an output that has room for nothing.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// TestOutputFull: a result that could not be written is no success.
+func TestOutputFull(t *testing.T) {
+	for _, args := range []string{"version", "version --json", "--help"} {
+		var stderr bytes.Buffer
+		a := &app{program: "uspbridge", stdout: full{}, stderr: &stderr}
+		if code := a.run(t.Context(), strings.Fields(args)); code != exitFailed || stderr.Len() == 0 {
+			t.Errorf("%s: exit %d, want %d: %s", args, code, exitFailed, stderr.String())
+		}
 	}
 }
 

@@ -70,6 +70,9 @@ func (a *app) withOpenAgent(ctx context.Context, f *agentFlags, run func(ctx con
 	if err := checkBridgeURL(f.url); err != nil {
 		return err
 	}
+	if err := checkTimeout(f.timeout); err != nil {
+		return err
+	}
 	limited, cancel := context.WithTimeout(ctx, f.timeout)
 	c, err := client.Dial(limited, client.Config{URL: f.url, Controller: agent.BuiltinController, Token: a.tokenOr(f.token)})
 	cancel()

@@ -50,6 +50,13 @@ func (f *consoleFlags) check() error {
 	return checkURL("--console", f.url, defaultConsole, "http", "https")
 }
 
+func checkTimeout(t time.Duration) error {
+	if t <= 0 {
+		return usagef("--timeout %v: want more than 0, for example 30s", t)
+	}
+	return nil
+}
+
 // checkURL wants a URL with a host and one of the schemes.
 func checkURL(flag, text, example string, schemes ...string) error {
 	u, err := url.Parse(text)
@@ -75,6 +82,9 @@ func (a *app) tokenOr(flag string) string {
 // ask calls the console within the command's time.
 func (a *app) ask(ctx context.Context, f *consoleFlags, call func(ctx context.Context, c *console.Client) error) error {
 	if err := f.check(); err != nil {
+		return err
+	}
+	if err := checkTimeout(f.timeout); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)

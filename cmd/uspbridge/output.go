@@ -12,6 +12,21 @@ import (
 	"unicode"
 )
 
+// output is where results go. It remembers that not all of them got there, so that
+// what prints needs no look at each line, and a full disk is no success.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.to.Write(b)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
 // print writes a result: v with --json, else what text writes.
 func (a *app) print(v any, text func(w io.Writer)) error {
 	a.settle()
@@ -23,7 +38,7 @@ func (a *app) print(v any, text func(w io.Writer)) error {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("result could not be printed: %w", err)
+		return fmt.Errorf("the result could not be printed: %w", err)
 	}
 	return nil
 }

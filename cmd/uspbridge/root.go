@@ -42,11 +42,16 @@ func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(fo
 
 // run does what the arguments say and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
+	out := &output{to: a.stdout}
+	a.stdout = out
 	root := a.command()
 	root.SetArgs(args)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil && out.err != nil {
+		err = fmt.Errorf("the result could not be printed: %w", out.err)
+	}
 	if err == nil {
 		return exitDone
 	}
