@@ -59,7 +59,7 @@ func TestAuthConfig(t *testing.T) {
 		{"users empty", "", "mode: basic, users: " + noUsers, []string{
 			"cwmp.auth.users: " + noUsers + ": no user in it; write for example `acs-user: {password: s3cret}`"}},
 		{"users misspelt", "", "mode: basic, users: " + badUsers, []string{
-			"cwmp.auth.users: " + badUsers + ": line 1: field pass not found in type main.cpeUser"}},
+			"cwmp.auth.users: " + badUsers + ": line 1: field pass not found; write for example `acs-user: {password: s3cret}`"}},
 		{"certificate without CA", "", "mode: certificate", []string{
 			"cwmp.tls.client_ca: must be set: CPE are to authenticate by certificates, and it says whose are trusted"}},
 		{"a policy without passwords", server + ca, "mode: certificate, certificate: {policy: required}", []string{

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/uspbridge/uspbridge/translate"
+	"github.com/uspbridge/uspbridge/usp/agent"
 	"github.com/uspbridge/uspbridge/usp/mtp"
 )
 
@@ -124,6 +125,11 @@ func (l *configLoader) checkMQTT(c MQTTConfig) {
 		l.invalid("usp.mtp.mqtt.topic", "%q is not a topic; wildcards are not allowed, {endpoint_id} may stand in it", c.Topic)
 	}
 	l.checkTemplate("usp.mtp.mqtt.topic", c.Topic)
+	for level := range strings.SplitSeq(c.Topic, "/") {
+		if level != mtp.EndpointPlaceholder && strings.Contains(level, mtp.EndpointPlaceholder) {
+			l.invalid("usp.mtp.mqtt.topic", "%q: {endpoint_id} must be a whole level, between slashes", c.Topic)
+		}
+	}
 	l.checkMQTTConnections(c)
 }
 
@@ -175,6 +181,8 @@ func (l *configLoader) checkControllers(c USPConfig) {
 		key := fmt.Sprintf("usp.controllers[%d]", i)
 		if err := ctl.endpoint().Validate(); err != nil {
 			l.invalid(key+".endpoint_id", "%v", err)
+		} else if ctl.endpoint() == agent.BuiltinController {
+			l.invalid(key+".endpoint_id", "%q is the command line's; give the controller another", ctl.EndpointID)
 		} else if first, ok := seen[ctl.EndpointID]; ok {
 			l.wrong(key+".endpoint_id", "%q is also usp.controllers[%d]", ctl.EndpointID, first)
 		} else {

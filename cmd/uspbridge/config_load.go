@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -231,7 +232,7 @@ func (l *configLoader) checkSection(n *yaml.Node, t reflect.Type, key string) {
 		field, names := sectionField(t, name)
 		switch {
 		case field == nil:
-			l.wrong(full, "unknown key%s", suggestion(name, names))
+			l.wrong(full, "unknown key%s", meant(name, names))
 			if value.Kind != yaml.ScalarNode {
 				l.lose(full)
 			}
@@ -244,6 +245,16 @@ func (l *configLoader) checkSection(n *yaml.Node, t reflect.Type, key string) {
 		l.origins[full] = fmt.Sprintf("%s:%d", l.file, n.Content[i].Line)
 	}
 	n.Content = good
+}
+
+// meant says what an unknown key of a section may be meant for. A key with dots, as
+// flags have them, is one of a section below.
+func meant(name string, names []string) string {
+	parts := strings.Split(name, ".")
+	if len(parts) == 1 || !slices.Contains(names, parts[0]) {
+		return suggestion(name, names)
+	}
+	return fmt.Sprintf("; in a file keys stand in their section: %s: …%s", strings.Join(parts, ": {"), strings.Repeat("}", len(parts)-1))
 }
 
 // sectionField returns the type of a section's key, nil if it has no such key,

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uspbridge/uspbridge/usp/agent"
@@ -42,7 +43,13 @@ type Target string
 // UnmarshalText takes what the agents take.
 func (t *Target) UnmarshalText(b []byte) error {
 	*t = Target(b)
-	return agent.CheckTarget(string(b))
+	if err := agent.CheckTarget(string(b)); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(string(b), "Device.") {
+		return fmt.Errorf("%q does not begin with Device., as all paths do", b)
+	}
+	return nil
 }
 
 // Flags are the four characters of a permission.

@@ -257,6 +257,9 @@ func TestConfigRefused(t *testing.T) {
 	}{
 		{name: "unknown key", yaml: "cwmp:\n  lissten: ':1'\n",
 			want: []string{`bridge.yaml:2: cwmp.lissten: unknown key; did you mean "listen"?`}},
+		{name: "keys with dots", yaml: "cwmp.auth.mode: digest\nusp:\n  mtp.websocket: {listen: ':1'}\n", want: []string{
+			`bridge.yaml:1: cwmp.auth.mode: unknown key; in a file keys stand in their section: cwmp: {auth: {mode: …}}`,
+			`bridge.yaml:3: usp.mtp.websocket: unknown key; in a file keys stand in their section: mtp: {websocket: …}`}},
 		{name: "unknown section", yaml: "data_dir: x\nnetwork: {}\n", want: []string{`bridge.yaml:2: network: unknown key`}},
 		{name: "unknown key in a list", yaml: "usp:\n  controllers:\n    - endpoint_id: a::b\n      rolle: Untrusted\n",
 			want: []string{`bridge.yaml:4: usp.controllers[0].rolle: unknown key; did you mean "role"?`}},
@@ -469,6 +472,12 @@ func TestConfigRefused(t *testing.T) {
 			`bridge.yaml:1: usp.mtp.mqtt.broker: has credentials in it; put them into their own keys, which are never shown`}},
 		{name: "wildcard topic", yaml: "usp: {mtp: {mqtt: {topic: 'usp/+'}}}", want: []string{
 			`bridge.yaml:1: usp.mtp.mqtt.topic: "usp/+" is not a topic; wildcards are not allowed, {endpoint_id} may stand in it`}},
+		{name: "part of a level", yaml: "usp: {mtp: {mqtt: {topic: 'usp/agent-{endpoint_id}'}}}", want: []string{
+			`bridge.yaml:1: usp.mtp.mqtt.topic: "usp/agent-{endpoint_id}": {endpoint_id} must be a whole level, between slashes`}},
+		{name: "the command line's controller", yaml: "usp: {controllers: [{endpoint_id: 'self::uspbridge-cli', role: Full Access}]}", want: []string{
+			`bridge.yaml:1: usp.controllers[0].endpoint_id: "self::uspbridge-cli" is the command line's; give the controller another`}},
+		{name: "target that is no path of Device:2", yaml: "usp: {roles: [{name: A, permissions: [{targets: [WiFi.]}]}]}", want: []string{
+			`bridge.yaml:1: usp.roles[0].permissions[0].targets[0]: "WiFi." does not begin with Device., as all paths do`}},
 		{name: "placeholder", yaml: "usp: {mtp: {stomp: {destination: '/queue/{id}'}}}", want: []string{
 			`bridge.yaml:1: usp.mtp.stomp.destination: "/queue/{id}": only {endpoint_id} can stand in braces`}},
 		{name: "endpoint template", yaml: "usp: {endpoint_id: 'os::{oui}'}", want: []string{

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -57,6 +58,9 @@ func keyringUsers(users map[string]cpeUser) map[string]credential.User {
 	return all
 }
 
+// ofGo matches what an error of the YAML decoder says of our types.
+var ofGo = regexp.MustCompile(` in(to| type) (map\[string\])?main\.\w+`)
+
 // readUsers reads a file of users by their names, of which there is one at least.
 func readUsers[T any](file, example string) (map[string]T, error) {
 	b, err := os.ReadFile(file)
@@ -67,8 +71,9 @@ func readUsers[T any](file, example string) (map[string]T, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	dec.KnownFields(true)
 	if err := dec.Decode(&users); err != nil && !errors.Is(err, io.EOF) {
-		text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n  ", " "), "yaml: ")
-		return nil, fmt.Errorf("%s: %s", file, strings.TrimPrefix(text, "unmarshal errors: "))
+		text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ")
+		text = ofGo.ReplaceAllString(strings.ReplaceAll(text, "\n  ", ", "), "")
+		return nil, fmt.Errorf("%s: %s; write for example `%s`", file, text, example)
 	}
 	if len(users) == 0 {
 		return nil, fmt.Errorf("%s: no user in it; write for example `%s`", file, example)
