@@ -468,7 +468,7 @@ func TestFailures(t *testing.T) {
 			[]string{"Device.X is not there (USP error 7026)", "Device.Y is not there (USP error 7026)", look}},
 		{"a row", []pathError{{"Device.X.9.", 7016, "does not exist"}}, []string{"Device.X.9.: does not exist (USP error 7016)", look}},
 		{"a command", []pathError{gone("Device.Reboot()")}, []string{"Device.Reboot() is not there (USP error 7026)",
-			"`uspbridge operate` runs commands; `uspbridge supported` lists those that an agent has"}},
+			"`uspbridge supported` lists the commands that an agent has, `uspbridge operate` runs them"}},
 		{"a path of CWMP", []pathError{gone("InternetGatewayDevice.X")}, []string{"InternetGatewayDevice.X is not there (USP error 7026)",
 			"all paths begin with Device.; what of the CPE has no home in Device:2 is below Device.X_USPBRIDGE_CWMP.Raw."}},
 	}

@@ -219,7 +219,7 @@ func (e pathError) hint() string {
 	case !strings.HasPrefix(e.Path, "Device."):
 		return "all paths begin with Device.; " + aboutRaw
 	case strings.HasSuffix(e.Path, ")"):
-		return "`uspbridge operate` runs commands; `uspbridge supported` lists those that an agent has"
+		return "`uspbridge supported` lists the commands that an agent has, `uspbridge operate` runs them"
 	}
 	return "`uspbridge supported` lists what an agent's objects have, `uspbridge instances` the rows there are"
 }
