@@ -50,6 +50,7 @@ func (f *consoleFlags) check() error {
 	return checkURL("--console", f.url, defaultConsole, "http", "https")
 }
 
+// checkTimeout refuses a time in which nothing can be done.
 func checkTimeout(t time.Duration) error {
 	if t <= 0 {
 		return usagef("--timeout %v: want more than 0, for example 30s", t)

@@ -108,6 +108,7 @@ func explainListen(err error) error {
 	if err == nil {
 		return nil
 	}
+	var op *net.OpError
 	key, _, _ := strings.Cut(err.Error(), ":")
 	if !strings.HasSuffix(key, "listen") {
 		key += ".listen"
@@ -118,7 +119,7 @@ func explainListen(err error) error {
 			"end it, or give this one another, in the file or with --%s", err, key)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Errorf("%w; no interface of this machine has that address (`ip address` shows those there are): set another, or none, as in :7547, for all", err)
-	case errors.Is(err, syscall.EACCES) && errors.As(err, new(*net.OpError)):
+	case errors.Is(err, syscall.EACCES) && errors.As(err, &op) && op.Net != "unix":
 		return fmt.Errorf("%w; ports below 1024 need root or CAP_NET_BIND_SERVICE: set another in the file or with --%s", err, key)
 	}
 	return err

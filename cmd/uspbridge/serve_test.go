@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -314,5 +317,32 @@ func TestUnknownPlaces(t *testing.T) {
 	}
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestExplainListen: what to do is said of the address at fault.
+func TestExplainListen(t *testing.T) {
+	failed := func(key, network string, cause error) error {
+		return fmt.Errorf("%s: %w", key, &net.OpError{Op: "listen", Net: network, Err: os.NewSyscallError("bind", cause)})
+	}
+	tests := []struct {
+		err  error
+		want string // ends with it
+	}{
+		{failed("console.listen", "tcp", syscall.EADDRINUSE), "in the file or with --console.listen"},
+		{failed("usp.mtp.coap", "udp", syscall.EADDRINUSE), "in the file or with --usp.mtp.coap.listen"},
+		{failed("usp.broker.websocket_listen", "tcp", syscall.EADDRINUSE), "in the file or with --usp.broker.websocket_listen"},
+		{failed("cwmp.listen", "tcp", syscall.EACCES), "ports below 1024 need root or CAP_NET_BIND_SERVICE: set another in the file or with --cwmp.listen"},
+		{failed("usp.mtp.uds", "unix", syscall.EACCES), "permission denied"},
+		{failed("cwmp.listen", "tcp", syscall.EADDRNOTAVAIL), "set another, or none, as in :7547, for all"},
+		{errors.New("store: damaged"), "store: damaged"},
+	}
+	for _, tt := range tests {
+		if got := explainListen(tt.err); !strings.HasSuffix(got.Error(), tt.want) || !errors.Is(got, tt.err) {
+			t.Errorf("%v: %v, want it to end with %q", tt.err, got, tt.want)
+		}
+	}
+	if err := explainListen(nil); err != nil {
+		t.Errorf("no error: %v", err)
 	}
 }
