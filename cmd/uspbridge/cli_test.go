@@ -75,6 +75,8 @@ func TestExitCodes(t *testing.T) {
 		{"", 2, "needs a subcommand: add, broker, certificate, delete"},
 		{"--help", 0, ""},
 		{"version", 0, ""},
+		{"--version", 2, "unknown flag: --version; it is a command: uspbridge version"},
+		{"--devise", 2, "unknown flag: --devise\n"},
 		{"version now", 2, "takes no arguments, got 1"},
 		{"devices", 2, `unknown command "devices"; did you mean "device"? (there are add, `},
 		{"device", 2, "uspbridge device needs a subcommand"},

@@ -119,6 +119,9 @@ func explainFlag(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	switch {
 	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
+		if sub, _, err := cmd.Find([]string{unknown.GetSpecifiedName()}); err == nil && sub != cmd {
+			return usagef("%v; it is a command: %s", unknown, sub.CommandPath())
+		}
 		var names []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
 		return usagef("%v%s", err, suggestion("--"+unknown.GetSpecifiedName(), names))
