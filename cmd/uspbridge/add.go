@@ -34,6 +34,9 @@ func (a *app) addCommand() *cobra.Command {
 	f := a.addAgentFlags(cmd)
 	partial := cmd.Flags().Bool("allow-partial", false, "create the row also if some parameters fail")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if args[0] == subscriptionTable {
+			return usagef("a subscription of the command line ends with its connection: `uspbridge subscribe` adds one and waits")
+		}
 		msg, err := newAdd(args[0], args[1:], *partial)
 		if err != nil {
 			return err

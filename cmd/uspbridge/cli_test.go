@@ -114,6 +114,7 @@ func TestExitCodes(t *testing.T) {
 		{"set --to os::1-2 Device.X", 2, `"Device.X" is not PATH=VALUE`},
 		{"set --to os::1-2 X=1", 2, `"X" is not the path of a parameter`},
 		{"add --to os::1-2 Device.X", 2, "its path ends in a dot"},
+		{"add --to os::1-2 Device.LocalAgent.Subscription. NotifType=Event", 2, "`uspbridge subscribe` adds one and waits"},
 		{"add --to os::1-2 Device.X. Y", 2, `"Y" is not NAME=VALUE`},
 		{"add --to os::1-2 Device.X. Y=1 Y=2", 2, "Y is given twice"},
 		{"operate --to os::1-2 Device.Reboot", 2, "its path ends in ()"},
