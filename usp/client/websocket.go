@@ -95,6 +95,7 @@ func (e *RefusedError) Error() string {
 // maxReason bounds what is shown of a server's reason, in bytes.
 const maxReason = 300
 
+// firstLine returns what a server says in plain words, so far as it is shown.
 func firstLine(body io.Reader) string {
 	b := make([]byte, maxReason)
 	n, _ := io.ReadFull(body, b) // what there is of it is as good
