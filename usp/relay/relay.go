@@ -261,7 +261,7 @@ func (r *Relay) Connected(peer, local usp.EndpointID, via mtp.Address) {
 	proven := provenBy(via)
 	if hosted, err := r.cfg.Claims.Hosted(r.ctx, peer); err == nil && !hosted && (proven || r.trusts(via.Protocol)) {
 		// A refusal is told when the peer speaks.
-		c, err := r.table.learn(peer, place{at: whereabouts(via), local: local, proven: proven, heard: r.cfg.Now()}, false)
+		c, err := r.table.learn(peer, place{at: whereabouts(via), local: local, proven: proven, heard: r.cfg.Now()}, r.matchesAgents(peer))
 		if err == nil && c.save {
 			r.save(peer)
 		}

@@ -367,3 +367,29 @@ func TestWhoIsAnAgent(t *testing.T) {
 		r.stopRun()
 	}
 }
+
+// TestWhoIsAnAgentOnceConnected: an agent that writes to nobody before it is asked is
+// one by pattern. What nobody has proven is not believed of a transport without trust.
+func TestWhoIsAnAgentOnceConnected(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		patterns []string
+		peer     usp.EndpointID
+		trusted  []mtp.Protocol
+		agent    bool
+	}{
+		{"by pattern", []string{"os::*"}, native, []mtp.Protocol{mtp.WebSocket}, true},
+		{"another's pattern", []string{"os::00AABB-*"}, native, []mtp.Protocol{mtp.WebSocket}, false},
+		{"without patterns", nil, native, []mtp.Protocol{mtp.WebSocket}, false},
+		{"not believed", []string{"os::*"}, native, nil, false},
+		{"bridged", []string{"ops::*"}, bridged, []mtp.Protocol{mtp.WebSocket}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, func(cfg *Config) { cfg.Agents, cfg.Trusted = c.patterns, c.trusted })
+			r.Connected(c.peer, "", connection("agent's"))
+			if _, err := r.Show(c.peer); (err == nil) != c.agent {
+				t.Errorf("agent %t, want %t", err == nil, c.agent)
+			}
+		})
+	}
+}
