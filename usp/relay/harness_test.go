@@ -131,10 +131,15 @@ func owner(at mtp.Address) usp.EndpointID {
 }
 
 // next is the handler of hosted agents.
-type next struct{ in chan mtp.Inbound }
+type next struct {
+	in        chan mtp.Inbound
+	connected chan ends // peers and who of us they are connected to
+}
 
-func (n next) Receive(in mtp.Inbound) error                      { n.in <- in; return nil }
-func (n next) Connected(_, _ usp.EndpointID, _ mtp.Address)      {}
+func (n next) Receive(in mtp.Inbound) error { n.in <- in; return nil }
+func (n next) Connected(peer, local usp.EndpointID, _ mtp.Address) {
+	n.connected <- ends{peer, local}
+}
 func (n next) Disconnected(_, _ usp.EndpointID, via mtp.Address) {}
 
 // claims has one hosted agent.
@@ -164,7 +169,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 	r := &rig{
 		t: t, file: filepath.Join(t.TempDir(), "store"), clock: clock.At(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)),
 		ws: newTransport(mtp.WebSocket), mqtt: broker{newTransport(mtp.MQTT)}, stomp: broker{newTransport(mtp.STOMP)},
-		next: next{make(chan mtp.Inbound, 1000)},
+		next: next{make(chan mtp.Inbound, 1000), make(chan ends, 1000)},
 	}
 	r.cfg = Config{
 		Transports: []mtp.Transport{r.ws, r.mqtt, r.stomp}, Claims: claims{}, Policy: policy, Next: r.next, Owner: owner,

@@ -272,12 +272,13 @@ func (r *Relay) Connected(peer, local usp.EndpointID, via mtp.Address) {
 			r.submit(job{kind: jobListen, env: record.Envelope{From: peer}, moved: true})
 		}
 	}
-	if !r.table.isAgent(local) {
+	switch {
+	case r.table.isAgent(local):
+		if r.cfg.Policy.Allows(local, peer) {
+			r.submit(job{kind: jobGreet, env: record.Envelope{From: local, To: peer}, at: via})
+		}
+	case !r.isController(local): // to which an agent has connected
 		r.cfg.Next.Connected(peer, local, via)
-		return
-	}
-	if r.cfg.Policy.Allows(local, peer) {
-		r.submit(job{kind: jobGreet, env: record.Envelope{From: local, To: peer}, at: via})
 	}
 }
 

@@ -114,6 +114,34 @@ func TestBridgedAgentsAreLeftToTheirHost(t *testing.T) {
 	r.idle()
 }
 
+// TestConnectionsOfHostedAgents are told to their host, those between native
+// endpoints are not: it would refuse them.
+func TestConnectionsOfHostedAgents(t *testing.T) {
+	r := newRig(t, nil)
+	r.receive(overSocket("agent's", native, message(t, native, controller, "1")))
+	for _, c := range []struct {
+		peer, local usp.EndpointID
+		told        bool
+	}{
+		{native, controller, false},
+		{controller, native, false},
+		{controller, bridged, true},
+		{controller, "", true},
+	} {
+		r.Connected(c.peer, c.local, connection("peer's"))
+		select {
+		case got := <-r.next.connected:
+			if want := (ends{c.peer, c.local}); got != want || !c.told {
+				t.Errorf("of %v the host is told %v", want, got)
+			}
+		default:
+			if c.told {
+				t.Errorf("the host is not told that %s is connected to %q", c.peer, c.local)
+			}
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	home := "home"
 	for _, c := range []struct {
