@@ -106,8 +106,8 @@ func TestBand(t *testing.T) {
 
 func TestStandards(t *testing.T) {
 	for in, want := range map[string]string{
-		"b": "b", "g": "g", "n": "n", "bgn": "b,g,n", "g-only": "g", "ac": "ac", "11ac": "ac", "a,n,ac": "a,n,ac", "": "", "b/g/n": "b,g,n", "gn-mixed": "g,n",
-		"11ax": "ax",
+		"b": "b", "g": "b,g", "n": "n", "bgn": "b,g,n", "g-only": "g", "ac": "ac", "11ac": "ac", "a,n,ac": "a,n,ac", "": "", "b/g/n": "b,g,n", "gn-mixed": "g,n",
+		"11ax": "ax", "be": "be", "11be": "be", "n,ax,be": "n,ax,be",
 	} {
 		if got := standards([]string{in}); got != want {
 			t.Errorf("%q is %q, want %q", in, got, want)

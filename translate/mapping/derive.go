@@ -41,14 +41,18 @@ func band(args []string) string {
 }
 
 // standards lists the standards of TR-098's Standard, which runs letters
-// together ("b", "g", "bgn", "n-only", "11ac").
+// together ("b", "bgn", "n-only", "11ac"). "g" alone is for clients of b too; those of
+// g alone are "g-only".
 func standards(args []string) string {
 	s := strings.ToLower(strings.Join(args, ","))
+	if s == "g" {
+		return "b,g"
+	}
 	s = strings.NewReplacer("only", "", "mixed", "", "802.11", "", "11", "", "-", "", "/", "", "_", "").Replace(s)
 	var list []string
-	for _, std := range []string{"ax", "ac"} {
+	for _, std := range []string{"be", "ax", "ac"} {
 		if strings.Contains(s, std) {
-			list = append(list, std)
+			list = append([]string{std}, list...)
 			s = strings.ReplaceAll(s, std, "")
 		}
 	}

@@ -110,7 +110,8 @@ InternetGatewayDevice.Layer2Bridging.Bridge.1.BridgeStatus string Enabled
 +InternetGatewayDevice.Layer2Bridging.Filter.1.FilterEnable boolean 1
 InternetGatewayDevice.Layer2Bridging.Filter.1.FilterStatus string Enabled
 +InternetGatewayDevice.Layer2Bridging.Filter.1.FilterBridgeReference int 4
-+InternetGatewayDevice.Layer2Bridging.Filter.1.ExclusivityOrder unsignedInt 0
++InternetGatewayDevice.Layer2Bridging.Filter.1.ExclusivityOrder unsignedInt 1
++InternetGatewayDevice.Layer2Bridging.Filter.1.FilterInterface string 17
 InternetGatewayDevice.Layer2Bridging.AvailableInterface.1.AvailableInterfaceKey unsignedInt 17
 InternetGatewayDevice.Layer2Bridging.AvailableInterface.1.InterfaceReference string InternetGatewayDevice.LANDevice.1.LANEthernetInterfaceConfig.1
 +InternetGatewayDevice.Services.StorageService.1.Enable boolean 1

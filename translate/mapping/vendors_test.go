@@ -64,6 +64,7 @@ func TestVendorTrees(t *testing.T) {
 			"Device.Bridging.Bridge.1.VLAN.1.VLANID":                   "20",
 			"Device.Bridging.Filter.1.Bridge":                          "Device.Bridging.Bridge.1",
 			"Device.Bridging.Filter.1.Order":                           "1",
+			"Device.Bridging.Filter.1.Interface":                       "Device.Bridging.Bridge.1.Port.1",
 			"Device.Services.StorageService.1.PhysicalMedium.1.Status": "Online",
 			"Device.Firewall.Enable":                                   "true",
 			"Device.Users.User.1.Username":                             "admin",

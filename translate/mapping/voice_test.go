@@ -60,6 +60,7 @@ func TestVoice(t *testing.T) {
 				"SIP.Network.1.VoIPProfile":                                          at + "VoIPProfile.1",
 				"VoIPProfile.1.DTMFMethod":                                           "RFC4733",
 				"VoIPProfile.1.RTP.LocalPortMin":                                     "5000",
+				"CallControl.Line.1.Enable":                                          "false", // no new calls
 				"CallControl.Line.1.QuiescentMode":                                   "true",
 				"CallControl.Line.1.CallStatus":                                      "Connected",
 				"CallControl.Line.1.Provider":                                        at + "SIP.Client.1",
@@ -82,13 +83,24 @@ func TestVoice(t *testing.T) {
 					t.Errorf("%s = %q, want %q", path, got, want)
 				}
 			}
-			got, err := s.Write(s.ref(at+"CallControl.Line.1.QuiescentMode"), "false", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := set(root+"Services.VoiceService.1.VoiceProfile.1.Line.1.Enable", cwmp.TypeString, "Enabled")
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Error(diff)
+			for _, c := range []struct {
+				path, value, sets string // "": it is refused
+			}{
+				{"CallControl.Line.1.QuiescentMode", "false", "VoiceProfile.1.Line.1.Enable=Disabled"},
+				{"CallControl.Line.1.Enable", "true", "VoiceProfile.1.Line.1.Enable=Enabled"},
+				{"CallControl.Line.2.QuiescentMode", "true", "VoiceProfile.1.Line.2.Enable=Quiescent"},
+				{"VoIPProfile.1.Enable", "false", "VoiceProfile.1.Enable=Disabled"},
+				{"VoIPProfile.1.QuiescentMode", "true", ""}, // would turn off what is on
+			} {
+				got, err := s.Write(s.ref(at+c.path), c.value, nil)
+				name, value, _ := strings.Cut(c.sets, "=")
+				want := set(root+"Services.VoiceService.1."+name, cwmp.TypeString, value)
+				if c.sets == "" {
+					want = nil
+				}
+				if diff := cmp.Diff(want, got); diff != "" || (err == nil) != (c.sets != "") {
+					t.Errorf("%s = %s: %v\n%s", c.path, c.value, err, diff)
+				}
 			}
 			for _, x := range s.Inconsistencies() {
 				if !x.Own {
