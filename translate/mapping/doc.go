@@ -47,8 +47,9 @@
 // one expression for each input that is set, over them and value. Of the inputs,
 // "{i}" is the number of the CPE's row and "." its path. A condition can be an
 // expression too. An object with each: {list: X, most: N} makes a row of each
-// item of a list; item: each is that item. examples stand beside a rule and are
-// tried by Set.Test.
+// item of a list; item: each is that item. One with again: true shows the source's
+// rows once more, where one row there is two here. examples stand beside a rule and
+// are tried by Set.Test.
 //
 // # Profiles
 //

@@ -69,7 +69,7 @@ func (r *reading) exampleValues(n *yaml.Node) (value string, values map[string]s
 func (s *Set) Test() (results []ExampleResult) {
 	for _, f := range s.files {
 		for _, o := range f.objects {
-			if o.item > 1 {
+			if o.each != "" && o.item > 1 {
 				continue // the rules of the first item
 			}
 			for _, p := range o.params {

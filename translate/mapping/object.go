@@ -25,7 +25,7 @@ type object struct {
 	same        [][2]string // source prefix, target prefix
 	alike       bool        // all objects below have their namesakes below the source
 	each        string      // a list parameter of the source, each item of which is a row
-	item        int         // which item's row this is, from 1; 0: no such object
+	item        int         // which of several rows of one source row this is, from 1; 0: there is but one
 	noItems     []string    // items that are no row
 	params      []*param
 }
@@ -102,8 +102,13 @@ func (r *reading) objects(n *yaml.Node) []*object {
 				r.fail(n, "around: %q must be an object of the CPE under the root, with a dot at its end", o.around)
 			}
 		},
-		"when":   func(n *yaml.Node) { o.when = r.condition(n) },
-		"each":   func(n *yaml.Node) { each = n },
+		"when": func(n *yaml.Node) { o.when = r.condition(n) },
+		"each": func(n *yaml.Node) { each = n },
+		"again": func(n *yaml.Node) {
+			if r.boolean(n) {
+				o.item, o.noCreate = 2, true
+			}
+		},
 		"vendor": func(n *yaml.Node) { o.vendor = r.boolean(n) },
 		"alike":  func(n *yaml.Node) { o.alike = r.boolean(n) },
 		"create": func(n *yaml.Node) {

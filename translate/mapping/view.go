@@ -287,7 +287,7 @@ func (b *rowBuilder) key(e *entry, parent, src dm.Instance) rowKey {
 		}
 	}
 	id := e.source
-	if e.list != nil {
+	if e.rule != nil && e.rule.item > 0 {
 		id += "#" + strconv.Itoa(e.rule.item)
 	}
 	return rowKey{parent: parent, id: id, src: src}
