@@ -143,8 +143,11 @@ func (c *compiler) object(f *file, o *object) {
 			e.keys = c.references(e, o.keyDerive.args)
 		}
 		if o.when != nil {
-			if e.when = c.inputs(e, o.when.params()); e.when[0].param < 0 && e.when[0].row == noRowInput && (o.when.exists || o.when.is != nil) {
-				return
+			if e.when = c.inputs(e, o.when.params()); o.when.expr == nil && e.when[0].param < 0 && e.when[0].row == noRowInput {
+				if o.when.exists || o.when.is != nil {
+					return
+				}
+				e.when = nil // all rows are other than that
 			}
 		}
 		if o.each != "" {
@@ -380,10 +383,10 @@ func (c *compiler) aim(bind *binding) {
 	for i := range bind.by {
 		b := &bind.by[i]
 		if rows := b.rule.rows; rows != nil && !rows.all {
-			for _, target := range rows.targets {
+			for i, target := range rows.targets {
 				var found []relation
 				if t := c.tabs[generic(target)]; t != nil {
-					found = c.related(b.entry.source, rows.of, t.entries, false)
+					found = c.related(b.entry.source, rows.from(i), t.entries, false)
 				}
 				b.relations = append(b.relations, found)
 			}

@@ -67,8 +67,20 @@ type decision struct {
 // rowReference is a value that is the path of target rows.
 type rowReference struct {
 	targets []string
-	of      string // source object, "" for the entry's own
-	all     bool   // rows: a list, all but the row itself
+	of      []string // source object, none for the entry's own; or one for each of targets
+	all     bool     // rows: a list, all but the row itself
+}
+
+// from returns the source object that rows of one of the targets stem from, "" for
+// the entry's own.
+func (r *rowReference) from(target int) string {
+	switch len(r.of) {
+	case 0:
+		return ""
+	case 1:
+		return r.of[0]
+	}
+	return r.of[target]
 }
 
 // problem is what is wrong in a mapping file, and where.

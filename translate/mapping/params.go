@@ -23,7 +23,7 @@ func (r *reading) param(key, n *yaml.Node) *param {
 		"join":     func(n *yaml.Node) { p.join = r.texts(n) },
 		"row":      func(n *yaml.Node) { p.reference().targets = r.tables(n) },
 		"rows":     func(n *yaml.Node) { p.reference().targets = r.tables(n); p.reference().all = true },
-		"of":       func(n *yaml.Node) { p.reference().of = r.text(n) },
+		"of":       func(n *yaml.Node) { p.reference().of = r.texts(n) },
 		"ref":      func(n *yaml.Node) { p.conv.ref = r.targets(n) },
 		"lookup":   func(n *yaml.Node) { p.conv.lookup = r.lookup(n) },
 		"inputs":   func(n *yaml.Node) { r.inputs(n, p, &keys) },
@@ -82,6 +82,8 @@ func (r *reading) sources(n *yaml.Node, p *param) {
 	}
 	if p.rows != nil && len(p.rows.targets) == 0 {
 		r.fail(n, "%s: of without row or rows", p.name)
+	} else if p.rows != nil && len(p.rows.of) > 1 && len(p.rows.of) != len(p.rows.targets) {
+		r.fail(n, "%s: of names one source object for all tables of row, or one for each; there are %d for %d", p.name, len(p.rows.of), len(p.rows.targets))
 	}
 }
 

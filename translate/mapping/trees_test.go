@@ -70,6 +70,10 @@ InternetGatewayDevice.WANDevice.1.WANConnectionDevice.2.WANDSLLinkConfig.LinkSta
 InternetGatewayDevice.WANDevice.1.WANConnectionDevice.2.WANPPPConnection.1.ConnectionStatus string Unconfigured
 +InternetGatewayDevice.WANDevice.1.WANConnectionDevice.2.WANPPPConnection.1.ConnectionTrigger string OnDemand
 +InternetGatewayDevice.WANDevice.1.WANConnectionDevice.2.WANPPPConnection.1.PPPCompressionProtocol string Van Jacobsen
+InternetGatewayDevice.WANDevice.1.WANConnectionDevice.3.WANDSLLinkConfig.LinkStatus string Up
++InternetGatewayDevice.WANDevice.1.WANConnectionDevice.3.WANDSLLinkConfig.LinkType string PPPoA
++InternetGatewayDevice.WANDevice.1.WANConnectionDevice.3.WANPPPConnection.1.Enable boolean 1
+InternetGatewayDevice.WANDevice.1.WANConnectionDevice.3.WANPPPConnection.1.ConnectionStatus string Connected
 `
 
 // officeRouter has classes, queues and bridges of its own, and disks.
