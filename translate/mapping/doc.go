@@ -38,9 +38,10 @@
 // text: hex, base64: hex, datetime: true or local, item: n of a list, list: {}
 // (enum by item), join: [A, B] into one list, const, derive with a named
 // function, row and rows (paths of rows that stem from the same source object;
-// of: names another, or one for each), ref (a CWMP path as value; lookup: makes one of a row's key), and a decision table of inputs
-// and rows. from may be a list: the first that the CPE has. access: readOnly
-// forbids writing; what cannot be converted back is read-only by itself. Where rows
+// of: names another, or one for each), ref (a CWMP path as value, or as what read
+// makes; lookup: makes one of a row's key), and a decision table of inputs and rows.
+// from may be a list: the first that the CPE has. access: readOnly forbids writing;
+// what cannot be converted back is read-only by itself. Where several rows
 // of the CPE are one row, any: VALUE reads the one that has this value.
 //
 // What the rest cannot say, CEL does: inputs with names, read over them, and write,

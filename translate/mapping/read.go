@@ -160,6 +160,9 @@ func (v *View) combine(b *bound, src dm.Instance, typ dm.Type) (text string, at 
 	if err != nil {
 		return "", 0, Absent // nothing is made up where an expression fails or no row fits; explain tells why
 	}
+	if b.rule.conv.ref != nil {
+		text = v.present(b, src, text, typ)
+	}
 	return known(text, typ, at, state)
 }
 

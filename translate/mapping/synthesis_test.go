@@ -68,6 +68,9 @@ func TestSynthesis(t *testing.T) {
 		"Device.Routing.Router.1.IPv4Forwarding.9.GatewayIPAddress":    "203.0.113.1",
 		"Device.PPP.Interface.1.IPCP.PassthroughEnable":                "true",
 		"Device.PPP.Interface.2.IPCP.PassthroughEnable":                "false",
+		"Device.PPP.Interface.1.IPCP.PassthroughDHCPPool":              "Device.DHCPv4.Server.Pool.1",
+		"Device.PPP.Interface.2.IPCP.PassthroughDHCPPool":              "",
+		"Device.DHCPv4.Client.1.PassthroughEnable":                     "false",
 	} {
 		if got := s.get(path); got != want {
 			t.Errorf("%s = %q, want %q", path, got, want)
@@ -81,6 +84,8 @@ func TestSynthesis(t *testing.T) {
 		want        []cwmp.ParameterValue
 	}{
 		{"Device.PPP.Interface.2.IPCP.PassthroughEnable", "true", set(lan+"AssociatedConnection", cwmp.TypeString, second)},
+		{"Device.PPP.Interface.2.IPCP.PassthroughDHCPPool", "Device.DHCPv4.Server.Pool.1", set(lan+"AssociatedConnection", cwmp.TypeString, second)},
+		{"Device.PPP.Interface.1.IPCP.PassthroughDHCPPool", "", set(lan+"AssociatedConnection", cwmp.TypeString, "")},
 		{"Device.PPP.Interface.1.IPCP.PassthroughEnable", "false", set(lan+"UseAllocatedWAN", cwmp.TypeString, "Normal")},
 		{"Device.WiFi.AccessPoint.1.Security.WEPKey", "0011223344", set("InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.WEPKey.2.WEPKey", cwmp.TypeString, "0011223344")},
 		{"Device.Routing.Router.1.IPv4Forwarding.8.Interface", "Device.IP.Interface.3",
@@ -90,6 +95,9 @@ func TestSynthesis(t *testing.T) {
 		if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
 			t.Errorf("%s = %q: %v\n%s", c.path, c.value, err, diff)
 		}
+	}
+	if sets, err := s.Write(s.ref("Device.PPP.Interface.2.IPCP.PassthroughDHCPPool"), "Device.DHCPv4.Server.Pool.9", nil); err == nil {
+		t.Errorf("a pool that is not there sets %v", sets)
 	}
 }
 

@@ -87,6 +87,13 @@ func (v *View) writeExpression(b *bound, src dm.Instance, path, value string, ty
 	for i, r := range b.refs {
 		texts[i], _ = v.text(r, src)
 	}
+	if b.rule.conv.ref != nil {
+		objects, err := v.objects(b, path, value)
+		if err != nil {
+			return dst, err
+		}
+		value = strings.TrimSuffix(strings.Join(objects, ","), ".")
+	}
 	sets, err := b.rule.expr.writing(value, texts, func(s string) string { return canonical(s, typ) })
 	if err != nil {
 		return dst, usp.Errorf(usp.ErrInvalidValue, path, "%w", err)
@@ -235,27 +242,40 @@ func (v *View) writeJoined(b *bound, src dm.Instance, path, value string, dst []
 
 // writeReference sets the CPE path of the row that a USP path names.
 func (v *View) writeReference(b *bound, src dm.Instance, path, value string, dst []cwmp.ParameterValue) ([]cwmp.ParameterValue, *usp.Error) {
+	objects, err := v.objects(b, path, value)
+	if err != nil {
+		return dst, err
+	}
 	dotted := v.dotted(b, src)
-	var objects []string
+	for i, object := range objects {
+		if b.lookup != nil {
+			id, ok := b.lookup.identifier(v, src, object)
+			if !ok {
+				return dst, usp.Errorf(usp.ErrInvalidValue, path, "the CPE has no way to name %q here", object)
+			}
+			objects[i] = id
+		} else if !dotted {
+			objects[i] = strings.TrimSuffix(object, ".")
+		}
+	}
+	if len(objects) == 0 && b.lookup != nil {
+		objects = []string{b.lookup.none}
+	}
+	return v.assign(b, src, path, dm.TypeString, strings.Join(objects, ","), dst)
+}
+
+// objects returns the CPE objects, with their final dot, that a list of USP paths
+// names.
+func (v *View) objects(b *bound, path, value string) (objects []string, err *usp.Error) {
 	for item := range strings.SplitSeq(value, ",") {
 		if item = strings.TrimSpace(item); item == "" {
 			continue
 		}
 		object, ok := v.cpePath(item, b.rule.conv.ref)
 		if !ok {
-			return dst, usp.Errorf(usp.ErrInvalidValue, path, "%q is nothing that this CPE can be pointed to; it takes %s", item, strings.Join(b.rule.conv.ref, " or "))
-		}
-		if b.lookup != nil {
-			if object, ok = b.lookup.identifier(v, src, object); !ok {
-				return dst, usp.Errorf(usp.ErrInvalidValue, path, "the CPE has no way to name %q here", item)
-			}
-		} else if !dotted {
-			object = strings.TrimSuffix(object, ".")
+			return nil, usp.Errorf(usp.ErrInvalidValue, path, "%q is nothing that this CPE can be pointed to; it takes %s", item, strings.Join(b.rule.conv.ref, " or "))
 		}
 		objects = append(objects, object)
 	}
-	if len(objects) == 0 && b.lookup != nil {
-		objects = []string{b.lookup.none}
-	}
-	return v.assign(b, src, path, dm.TypeString, strings.Join(objects, ","), dst)
+	return objects, nil
 }
