@@ -80,6 +80,7 @@ InternetGatewayDevice.LANDevice.1.LANEthernetInterfaceConfig.2.Stats.BytesSent u
 InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.Standard string n
 InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.Status string Up
 +InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.BeaconType string 11i
++InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.BasicEncryptionModes string None
 +InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.IEEE11iAuthenticationMode string PSKAuthentication
 +InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.WPAAuthenticationMode string EAPAuthentication
 +InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.PreSharedKey.1.KeyPassphrase string

@@ -227,6 +227,8 @@ func TestWrite(t *testing.T) {
 		{path: "Device.WiFi.SSID.1.Status", value: "Up", code: usp.ErrReadOnly},
 		{path: "Device.WiFi.AccessPoint.1.Security.ModeEnabled", value: "WPA-Personal",
 			want: append(set(wlan+"1.BeaconType", cwmp.TypeString, "WPA"), set(wlan+"1.WPAAuthenticationMode", cwmp.TypeString, "PSKAuthentication")...)},
+		{path: "Device.WiFi.AccessPoint.1.Security.ModeEnabled", value: "None",
+			want: append(set(wlan+"1.BeaconType", cwmp.TypeString, "Basic"), set(wlan+"1.BasicEncryptionModes", cwmp.TypeString, "None")...)},
 		{path: "Device.WiFi.AccessPoint.1.Security.ModeEnabled", value: "WPA9", code: usp.ErrInvalidValue},
 		{path: "Device.Time.Client.1.Servers", value: "a.example.com,b.example.com",
 			want: append(set("InternetGatewayDevice.Time.NTPServer1", cwmp.TypeString, "a.example.com"), set("InternetGatewayDevice.Time.NTPServer2", cwmp.TypeString, "b.example.com")...)},
