@@ -152,8 +152,12 @@ func (c *compiler) seenWhere(e *entry) bool {
 	if e.table == nil || outer == "" || !slices.Contains(e.fixed[:len(e.fixed)-1], 0) {
 		return true
 	}
+	source := e.source
+	if e.rule != nil && e.rule.around != "" {
+		source = string(c.template.RootPath()) + generic(e.rule.around)
+	}
 	return slices.ContainsFunc(c.tab(outer).entries, func(o *entry) bool {
-		return strings.HasPrefix(e.source, o.source) && c.seen(o)
+		return strings.HasPrefix(source, o.source) && c.seen(o)
 	})
 }
 

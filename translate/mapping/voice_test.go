@@ -123,9 +123,12 @@ func TestCoverageOfTheFirstOfSeveral(t *testing.T) {
 		{"2.Region string EU", false},
 		{"1.Line.1.Ringer.EventNumberOfEntries unsignedInt 1", true},
 		{"1.Line.2.Ringer.EventNumberOfEntries unsignedInt 0", false},
+		{"1.ButtonMap.NumberOfButtons unsignedInt 1", true}, // they are in the row of a phone
+		{"2.ButtonMap.NumberOfButtons unsignedInt 0", false},
 	} {
 		before := strings.Join([]string{
-			strings.ReplaceAll(phone, "~", "InternetGatewayDevice."), profiles + "1.Line.1.Ringer.Event.1.Function string CallWaiting", ""}, "\n")
+			strings.ReplaceAll(phone, "~", "InternetGatewayDevice."), profiles + "1.Line.1.Ringer.Event.1.Function string CallWaiting",
+			profiles + "1.ButtonMap.Button.1.ButtonName string 1", ""}, "\n")
 		cover := func(lines string) Report {
 			s := show(t, gatewaySet(t), device(t, lines))
 			return Coverage(s.p, s.tree)
