@@ -115,6 +115,7 @@ func TestRPCArguments(t *testing.T) {
 		{"ScheduleInform()", map[string]string{"DelaySeconds": "0"}},
 		{"ScheduleInform()", map[string]string{"DelaySeconds": "soon"}},
 		{"ScheduleInform()", map[string]string{"DelaySeconds": "1", "CommandKey": strings.Repeat("k", 33)}},
+		{"ScheduleInform()", map[string]string{"DelaySeconds": "1", "CommandKey": "a\x01b"}},
 		{"SetVouchers()", nil},
 		{"SetVouchers()", map[string]string{"Voucher.1.Voucher": "no base64"}},
 		{"ChangeDUState()", nil},

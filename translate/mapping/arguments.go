@@ -10,17 +10,21 @@ import (
 	"github.com/uspbridge/uspbridge/usp/dm"
 )
 
-// CheckArguments checks the arguments of a command of the standard: it fails with
-// 7027 and the name of one that is not of its type or not one of its values. What
-// the standard does not know is passed over (TR-369 R-OPR.6).
+// CheckArguments checks the arguments of a command: it fails with 7027 and the name
+// of one that is not of its type or not one of its values, or that no CPE can be told.
+// What the standard does not know is passed over (TR-369 R-OPR.6).
 func (p *Program) CheckArguments(node *dm.Node, args map[string]string) error {
+	bind := p.binding(node)
+	ours := bind != nil && bind.std == nil
 	for _, name := range slices.Sorted(maps.Keys(args)) {
-		std := p.input(node, name)
-		if std == nil {
-			continue
-		}
-		if err := std.checkArgument(name, args[name]); err != nil {
-			return err
+		if ours {
+			if err := sendable(args[name]); err != nil {
+				return usp.Errorf(usp.ErrInvalidCommandArguments, "", "%s: %w", name, err)
+			}
+		} else if std := p.input(node, name); std != nil {
+			if err := std.checkArgument(name, args[name]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

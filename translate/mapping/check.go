@@ -22,9 +22,8 @@ func checkValue(path, v string, bind *binding) *usp.Error {
 	if err != nil {
 		return usp.Errorf(usp.ErrInvalidType, path, "%w", err)
 	}
-	if i := strings.IndexFunc(v, noXML); i >= 0 {
-		r, _ := utf8.DecodeRuneInString(v[i:])
-		return usp.Errorf(usp.ErrInvalidValue, path, "%U cannot be sent to a CPE: XML has no such character", r)
+	if err := sendable(v); err != nil {
+		return usp.Errorf(usp.ErrInvalidValue, path, "%w", err)
 	}
 	if bind.std == nil {
 		return nil
@@ -33,6 +32,16 @@ func checkValue(path, v string, bind *binding) *usp.Error {
 		return usp.Errorf(usp.ErrInvalidValue, path, "%w", err)
 	}
 	return nil
+}
+
+// sendable fails on a value that no CPE can be told.
+func sendable(v string) error {
+	i := strings.IndexFunc(v, noXML)
+	if i < 0 {
+		return nil
+	}
+	r, _ := utf8.DecodeRuneInString(v[i:])
+	return fmt.Errorf("%U cannot be sent to a CPE: XML has no such character", r)
 }
 
 // noXML reports whether XML cannot have a character, not even as a reference
