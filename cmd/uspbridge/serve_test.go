@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
+	"github.com/uspbridge/uspbridge/store"
+	"github.com/uspbridge/uspbridge/store/bolt"
 )
 
 // patience bounds everything that a test waits for.
@@ -344,5 +346,29 @@ func TestExplainListen(t *testing.T) {
 	}
 	if err := explainListen(nil); err != nil {
 		t.Errorf("no error: %v", err)
+	}
+}
+
+// fullDisk is a store that still reads.
+type fullDisk struct{ store.Store }
+
+func (fullDisk) Commit(context.Context, *store.Batch) error { return syscall.ENOSPC }
+
+// TestStoreIsNotReady: a store that takes no changes is told as such.
+func TestStoreIsNotReady(t *testing.T) {
+	s, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "db"), NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if got := checkStore(t.Context(), s); !got.OK || got.Detail != "" {
+		t.Errorf("a store that works: %+v", got)
+	}
+	if got := checkStore(t.Context(), fullDisk{s}); got.OK || got.Detail != syscall.ENOSPC.Error() {
+		t.Errorf("on a full disk: %+v", got)
 	}
 }
