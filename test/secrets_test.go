@@ -78,7 +78,8 @@ func TestSecretsStaySecret(t *testing.T) {
 	controller.Set(cpes[0].Agent, "Device.WiFi.SSID.1.SSID", "woken by a connection request")
 
 	told := map[string]string{"the log": env.Log(), "the list of credentials": env.Try("device", "credentials", "list", "--json")}
-	for _, path := range consolePaths(cpes) {
+	const onTheCPE = "InternetGatewayDevice.LANDevice.1.WLANConfiguration.1.PreSharedKey.1.KeyPassphrase"
+	for _, path := range append(consolePaths(cpes), "/api/devices/"+url.PathEscape(string(cpes[1].Agent))+"/explain?path="+onTheCPE) {
 		status, body, err := env.Console(path)
 		if err != nil || status != http.StatusOK {
 			t.Errorf("%s: %d, %v", path, status, err)

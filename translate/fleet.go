@@ -124,18 +124,22 @@ func (b *Bridge) Forget(ctx context.Context, id usp.EndpointID) error {
 	return nil
 }
 
-// Explained is where a USP path lives on the CPE.
+// Explained is where a USP path lives on the CPE, or where controllers see a parameter
+// of the CPE, which has no USPPath and is the only one of CWMPPaths.
 type Explained struct {
 	mapping.Explanation
 	Age   time.Duration // of the cached value
 	Error string        // why there is no value
+
+	Homes []Explained // of a parameter of the CPE: what is read from it
 
 	Profiles []string // of the device
 	Learnt   []string // of the device, see Learnt.Describe
 }
 
 // Explain shows where a USP path, with instance numbers, lives on the CPE, how
-// it is converted, and the values on both sides, but for secrets.
+// it is converted, and the values on both sides, but for secrets. Of a path that is
+// the CPE's own alone it shows where controllers see that.
 func (b *Bridge) Explain(ctx context.Context, id usp.EndpointID, path string) (Explained, error) {
 	dev, err := b.byEndpoint(ctx, id)
 	if err != nil {
@@ -146,11 +150,23 @@ func (b *Bridge) Explain(ctx context.Context, id usp.EndpointID, path string) (E
 	if s.program == nil {
 		return Explained{}, errNotDiscovered
 	}
-	ref, ok := lookup(s.program.Schema, path)
-	if !ok {
-		return Explained{}, usp.Errorf(usp.ErrInvalidPath, path, "no such element in the data model of %s; `uspbridge supported` lists what there is", id)
+	var out Explained
+	ok := true
+	if ref, found := lookup(s.program.Schema, path); found {
+		out = b.explain(s, ref)
+	} else {
+		out, ok = b.explainSource(s, cwmp.Path(path))
 	}
-	out := Explained{Explanation: s.See(b.now).Explain(ref), Profiles: b.profile(s.rec).Names, Learnt: s.rec.Describe()}
+	if !ok {
+		return Explained{}, usp.Errorf(usp.ErrInvalidPath, path,
+			"no such element in the data model of %s, nor a parameter of the CPE; `uspbridge supported` lists what there is", id)
+	}
+	out.Profiles, out.Learnt = b.profile(s.rec).Names, s.rec.Describe()
+	return out, nil
+}
+
+func (b *Bridge) explain(s *snapshot, ref dm.Ref) Explained {
+	out := Explained{Explanation: s.See(b.now).Explain(ref)}
 	if _, at, state := s.See(b.now).Read(ref); state == mapping.Known {
 		out.Age = b.now().Sub(time.Unix(int64(at), 0))
 	}
@@ -162,7 +178,24 @@ func (b *Bridge) Explain(ctx context.Context, id usp.EndpointID, path string) (E
 	if ref.Node.Secured {
 		out.mask()
 	}
-	return out, nil
+	return out
+}
+
+func (b *Bridge) explainSource(s *snapshot, path cwmp.Path) (out Explained, ok bool) {
+	value, refs, ok := s.See(b.now).Homes(path)
+	if !ok {
+		return Explained{}, false
+	}
+	out.CWMPPaths, out.CWMPValues = []string{string(path)}, []string{value}
+	secret := path.NamesSecret()
+	for _, ref := range refs {
+		out.Homes = append(out.Homes, b.explain(s, ref))
+		secret = secret || ref.Node.Secured
+	}
+	if secret {
+		out.mask()
+	}
+	return out, true
 }
 
 // masked stands for a secret value, as in audit records.

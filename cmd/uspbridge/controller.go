@@ -217,7 +217,7 @@ func (e pathError) hint() string {
 	}
 	switch {
 	case !strings.HasPrefix(e.Path, "Device."):
-		return "all paths begin with Device.; " + aboutRaw
+		return "all paths begin with Device.; `uspbridge mapping explain` shows where a parameter of the CPE is seen"
 	case strings.HasSuffix(e.Path, ")"):
 		return "`uspbridge supported` lists the commands that an agent has, `uspbridge operate` runs them"
 	}

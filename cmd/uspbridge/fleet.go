@@ -202,6 +202,9 @@ func consoleError(endpoint string, err error) error {
 }
 
 func newExplanation(e translate.Explained) console.Explanation {
+	if e.USPPath == "" {
+		return explainedSource(e)
+	}
 	out := console.Explanation{Path: e.USPPath, Value: e.USPValue, Writable: e.Writable, ReadOnly: e.ReadOnly,
 		Rule: e.Rule, Conversion: e.Conversion, Sources: []console.Source{}, Profiles: e.Profiles, Learnt: e.Learnt}
 	if !strings.HasSuffix(e.USPPath, ".") { // a row has no value to miss
@@ -216,6 +219,18 @@ func newExplanation(e translate.Explained) console.Explanation {
 			s.Value = e.CWMPValues[i]
 		}
 		out.Sources = append(out.Sources, s)
+	}
+	return out
+}
+
+// explainedSource is the explanation of a parameter of the CPE.
+func explainedSource(e translate.Explained) console.Explanation {
+	out := console.Explanation{Path: e.CWMPPaths[0], Value: e.CWMPValues[0], Sources: []console.Source{}, Profiles: e.Profiles, Learnt: e.Learnt}
+	if len(e.Homes) == 0 {
+		out.Conversion = "no controller sees it"
+	}
+	for _, h := range e.Homes {
+		out.Homes = append(out.Homes, console.Home{Path: h.USPPath, Value: h.USPValue, Error: h.Error, Writable: h.Writable, Rule: h.Rule})
 	}
 	return out
 }

@@ -132,21 +132,15 @@ func printReport(w io.Writer, r console.Report) {
 // rawPath is the object below which a CPE's parameters have their own names.
 const rawPath = "Device.X_USPBRIDGE_CWMP.Raw."
 
-// aboutRaw is for who gives a CPE's path where a USP path is wanted.
-const aboutRaw = "what of the CPE has no home in Device:2 is below " + rawPath
-
 func (a *app) mappingExplainCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "explain ENDPOINT PATH", Short: "Show where a USP path lives on the CPE, and the value on both sides",
+		Use: "explain ENDPOINT PATH", Short: "Show where a USP path lives on the CPE, or a CPE's path in USP, and the value on both sides",
 		Args: takes(cobra.ExactArgs(2), "an endpoint id and a path"),
 	}
 	f := a.addConsoleFlags(cmd, 30*time.Second)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		switch {
-		case strings.Contains(args[1], "*"):
+		if strings.Contains(args[1], "*") {
 			return errors.New("explain takes the path of one element; `uspbridge instances` lists the rows there are")
-		case strings.HasPrefix(args[1], "InternetGatewayDevice."):
-			return usagef("explain takes a USP path, which begins with Device.; %s", aboutRaw)
 		}
 		return a.ask(cmd.Context(), f, func(ctx context.Context, c *console.Client) error {
 			e, err := c.Explain(ctx, args[0], args[1])
@@ -160,6 +154,10 @@ func (a *app) mappingExplainCommand() *cobra.Command {
 }
 
 func printExplanation(w io.Writer, e console.Explanation) {
+	if len(e.Homes) > 0 {
+		printHomes(w, e)
+		return
+	}
 	access := "read only"
 	if e.Writable {
 		access = "read and write"
@@ -183,4 +181,22 @@ func printExplanation(w io.Writer, e console.Explanation) {
 	}
 	fmt.Fprintln(w)
 	table(w, []string{"ON THE CPE", "VALUE"}, rows)
+}
+
+// printHomes prints where controllers see a parameter of the CPE.
+func printHomes(w io.Writer, e console.Explanation) {
+	list(w, [2]string{"on the CPE", printable(e.Path)}, [2]string{"value", printable(e.Value)})
+	fmt.Fprintln(w)
+	rows := make([][]string, len(e.Homes))
+	for i, h := range e.Homes {
+		access, value := "read only", h.Value
+		if h.Writable {
+			access = "read and write"
+		}
+		if h.Error != "" {
+			value = h.Error
+		}
+		rows[i] = []string{printable(h.Path), printable(value), access, printable(h.Rule)}
+	}
+	table(w, []string{"USP PATH", "VALUE", "ACCESS", "RULE"}, rows)
 }

@@ -38,7 +38,7 @@ func TestFailures(t *testing.T) {
 		{"a command", []pathError{gone("Device.Reboot()")}, []string{"Device.Reboot() is not there (USP error 7026)",
 			"`uspbridge supported` lists the commands that an agent has, `uspbridge operate` runs them"}},
 		{"a path of CWMP", []pathError{gone("InternetGatewayDevice.X")}, []string{"InternetGatewayDevice.X is not there (USP error 7026)",
-			"all paths begin with Device.; what of the CPE has no home in Device:2 is below Device.X_USPBRIDGE_CWMP.Raw."}},
+			"all paths begin with Device.; `uspbridge mapping explain` shows where a parameter of the CPE is seen"}},
 	}
 	for _, tt := range tests {
 		err := failures(tt.errs)

@@ -3,6 +3,7 @@ package mapping
 import (
 	"strings"
 
+	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/translate/tree"
 	"github.com/uspbridge/uspbridge/usp/dm"
 )
@@ -16,6 +17,22 @@ type Explanation struct {
 	Conversion        string
 	Writable          bool
 	ReadOnly          string // why it is, "" if it is writable
+}
+
+// Homes tells what a parameter of the CPE has as its value, and where controllers see
+// that: refs are the parameters that are read from it. ok is false if the CPE has none
+// of that path.
+func (v *View) Homes(path cwmp.Path) (value string, refs []dm.Ref, ok bool) {
+	schema, inst, ok := tree.Split(path)
+	if !ok {
+		return "", nil, false
+	}
+	p, ok := v.program.template.Lookup(schema)
+	if !ok || !v.tree.HasRow(v.program.template.Param(p).Table, inst) {
+		return "", nil, false
+	}
+	held, _ := v.tree.Value(p, inst)
+	return held.Text, v.Targets(p, inst), true
 }
 
 // Explain tells where a parameter or row lives on the CPE.

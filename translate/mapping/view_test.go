@@ -442,6 +442,28 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// TestHomes: all that is read from a parameter of the CPE is found from there.
+func TestHomes(t *testing.T) {
+	s := show(t, gatewaySet(t), gatewayTree(t))
+	const wlan = "InternetGatewayDevice.LANDevice.1.WLANConfiguration."
+	for path, want := range map[cwmp.Path][]string{
+		wlan + "5.Status": {"Device.Bridging.Bridge.1.Port.6.Status", "Device.WiFi.AccessPoint.3.Status", "Device.WiFi.Radio.2.Status", "Device.WiFi.SSID.3.Status"},
+		wlan + "9.Status": nil,
+		wlan + "5.":       nil,
+		"no path..":       nil,
+	} {
+		value, refs, ok := s.Homes(path)
+		var homes []string
+		for _, ref := range refs {
+			homes = append(homes, ref.Path())
+		}
+		slices.Sort(homes)
+		if diff := cmp.Diff(want, homes); diff != "" || ok != (want != nil) || ok && value != "Up" {
+			t.Errorf("%s is %q, %v: %s", path, value, ok, diff)
+		}
+	}
+}
+
 func TestCoverageCounts(t *testing.T) {
 	s := show(t, gatewaySet(t), gatewayTree(t))
 	r := Coverage(s.p, s.tree)

@@ -97,7 +97,8 @@ type DeviceDetail struct {
 // Native tells whether the device is a native agent.
 func (d DeviceSummary) Native() bool { return d.Kind == "native" }
 
-// Explanation says where a USP path lives on the CPE.
+// Explanation says where a USP path lives on the CPE, or where controllers see a
+// parameter of the CPE.
 type Explanation struct {
 	Path       string    `json:"path"`
 	Value      string    `json:"value"`
@@ -110,6 +111,16 @@ type Explanation struct {
 	Profiles   []string  `json:"profiles,omitempty"`   // device profiles of the device
 	Learnt     []string  `json:"learnt,omitempty"`     // what the device cannot do, in words
 	Sources    []Source  `json:"sources"`
+	Homes      []Home    `json:"homes,omitempty"` // of a parameter of the CPE, which has no Sources
+}
+
+// Home is a USP path that is read from a parameter of the CPE.
+type Home struct {
+	Path     string `json:"path"`
+	Value    string `json:"value"`
+	Error    string `json:"error,omitempty"` // why there is no value
+	Writable bool   `json:"writable"`
+	Rule     string `json:"rule"`
 }
 
 // Source is one CPE parameter behind a USP path.

@@ -93,6 +93,9 @@ func (f *fleet) Forget(_ context.Context, endpoint string) error {
 }
 
 func (f *fleet) Explain(_ context.Context, endpoint, path string) (Explanation, error) {
+	if strings.HasPrefix(path, "InternetGatewayDevice.") {
+		return Explanation{Path: path, Value: "house", Homes: []Home{{Path: "Device.WiFi.SSID.1.SSID", Value: "home", Writable: true, Rule: "tr098/wifi.yaml:12"}}}, nil
+	}
 	if !strings.HasPrefix(path, "Device.") {
 		return Explanation{}, fmt.Errorf("%w: %q is not a path", ErrInvalid, path)
 	}
@@ -299,6 +302,7 @@ func TestPages(t *testing.T) {
 		{"/?filter=nothing", 200, []string{"No device matches"}},
 		{path, 200, []string{"timed out", "812 parameters", "75.0 %", "by tr098-wifi", "self::uspbridge-cli", "SSID = home", "&lt;script&gt;"}},
 		{path + "/explain?path=Device.WiFi.SSID.1.SSID", 200, []string{"WLANConfiguration.1.SSID", "tr098/wifi.yaml:12"}},
+		{path + "/explain?path=InternetGatewayDevice.A", 200, []string{"<dd>InternetGatewayDevice.A</dd>", "house", "<td>Device.WiFi.SSID.1.SSID</td>", "read and write", "tr098/wifi.yaml:12"}},
 		{path + "/explain?path=x", 400, []string{"is not a path"}},
 		{"/devices/none", 404, []string{"no such device"}},
 		{"/style.css", 200, []string{"body"}},
