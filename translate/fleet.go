@@ -151,13 +151,9 @@ func (b *Bridge) Explain(ctx context.Context, id usp.EndpointID, path string) (E
 		return Explained{}, errNotDiscovered
 	}
 	var out Explained
-	ok := true
-	if ref, found := lookup(s.program.Schema, path); found {
+	if ref, ok := lookup(s.program.Schema, path); ok {
 		out = b.explain(s, ref)
-	} else {
-		out, ok = b.explainSource(s, cwmp.Path(path))
-	}
-	if !ok {
+	} else if out, ok = b.explainSource(s, cwmp.Path(path)); !ok {
 		return Explained{}, usp.Errorf(usp.ErrInvalidPath, path,
 			"no such element in the data model of %s, nor a parameter of the CPE; `uspbridge supported` lists what there is", id)
 	}

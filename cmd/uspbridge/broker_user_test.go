@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
-	"github.com/uspbridge/uspbridge/store/bolt"
 	"github.com/uspbridge/uspbridge/usp"
 	"github.com/uspbridge/uspbridge/usp/mtp/broker"
 )
@@ -32,12 +31,7 @@ func brokerConsole(t *testing.T, users console.BrokerUsers) (url string) {
 // TestBrokerUserCommands: add, list and remove as an operator types them; no password
 // is ever shown.
 func TestBrokerUserCommands(t *testing.T) {
-	st, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "db"), NoSync: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer st.Close()
-	book := &broker.Book{Store: st, Fixed: map[string]broker.Account{"fixed": {Username: "fixed", Endpoint: "os::1-1"}}}
+	book := &broker.Book{Store: openStore(t), Fixed: map[string]broker.Account{"fixed": {Username: "fixed", Endpoint: "os::1-1"}}}
 	bridged := func(_ context.Context, id usp.EndpointID) (bool, error) { return id == "ops::1-B-1", nil }
 	on, off := brokerConsole(t, brokerUsers{book, bridged}), brokerConsole(t, (*embedded)(nil).users(bridged))
 	secret := filepath.Join(t.TempDir(), "secret")

@@ -14,14 +14,15 @@ import (
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
 	"github.com/uspbridge/uspbridge/cwmp"
 	"github.com/uspbridge/uspbridge/cwmp/credential"
+	"github.com/uspbridge/uspbridge/store"
 	"github.com/uspbridge/uspbridge/store/bolt"
 	"github.com/uspbridge/uspbridge/store/seal"
 )
 
 const consoleToken = "0123456789abcdef"
 
-// credentialsConsole is a console with credentials only, and its keyring.
-func credentialsConsole(t *testing.T) (url string, k *credential.Keyring) {
+// openStore is a store of its own for a test.
+func openStore(t *testing.T) store.Store {
 	t.Helper()
 	st, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "db"), NoSync: true})
 	if err != nil {
@@ -32,6 +33,14 @@ func credentialsConsole(t *testing.T) (url string, k *credential.Keyring) {
 			t.Error(err)
 		}
 	})
+	return st
+}
+
+// credentialsConsole is a console with credentials only, and its keyring.
+func credentialsConsole(t *testing.T) (url string, k *credential.Keyring) {
+	t.Helper()
+	st := openStore(t)
+	var err error
 	if k, err = credential.New(t.Context(), credential.Config{Store: st, Sealer: seal.Random()}); err != nil {
 		t.Fatal(err)
 	}

@@ -116,7 +116,7 @@ func printReport(w io.Writer, r console.Report) {
 	}
 	table(w, []string{"HOME", "PARAMETERS", "SHARE"}, [][]string{
 		row("standard Device:2 path", r.Standard), row("vendor name", r.Vendor),
-		row(rawPath, r.Raw), row("all", r.Total),
+		row("Device.X_USPBRIDGE_CWMP.Raw.", r.Raw), row("all", r.Total),
 	})
 	if len(r.RawGroups) == 0 {
 		return
@@ -128,9 +128,6 @@ func printReport(w io.Writer, r console.Report) {
 	fmt.Fprintln(w)
 	table(w, []string{"LARGEST RAW GROUPS", "PARAMETERS"}, rows)
 }
-
-// rawPath is the object below which a CPE's parameters have their own names.
-const rawPath = "Device.X_USPBRIDGE_CWMP.Raw."
 
 func (a *app) mappingExplainCommand() *cobra.Command {
 	cmd := &cobra.Command{

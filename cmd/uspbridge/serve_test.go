@@ -17,7 +17,6 @@ import (
 
 	"github.com/uspbridge/uspbridge/cmd/uspbridge/console"
 	"github.com/uspbridge/uspbridge/store"
-	"github.com/uspbridge/uspbridge/store/bolt"
 )
 
 // patience bounds everything that a test waits for.
@@ -356,15 +355,7 @@ func (fullDisk) Commit(context.Context, *store.Batch) error { return syscall.ENO
 
 // TestStoreIsNotReady: a store that takes no changes is told as such.
 func TestStoreIsNotReady(t *testing.T) {
-	s, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "db"), NoSync: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := openStore(t)
 	if got := checkStore(t.Context(), s); !got.OK || got.Detail != "" {
 		t.Errorf("a store that works: %+v", got)
 	}
